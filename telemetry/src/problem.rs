@@ -1,0 +1,64 @@
+//! What is wrong with something a person wrote: where, what, and what would be right.
+
+use std::fmt::{self, Display};
+
+use crate::text::{Lang, Text};
+
+/// One mistake in a configuration, profile, rule, registry or mapping.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, or `environment`.
+    pub file: String,
+    /// Line in the file, from 1.
+    pub line: Option<u32>,
+    /// The key, as `section.key`; empty where the whole file is meant.
+    pub key: String,
+    /// The value as written, cut short; empty where there is none.
+    pub value: String,
+    /// What is wrong.
+    pub what: Text,
+    /// What would be right.
+    pub remedy: Text,
+}
+
+impl Problem {
+    /// Returns the problem as one line for a reader.
+    #[must_use]
+    pub fn show(&self, lang: Lang) -> String {
+        let mut out = self.file.clone();
+        if let Some(line) = self.line {
+            out.push_str(&format!(":{line}"));
+        }
+        out.push_str(": ");
+        if !self.key.is_empty() {
+            out.push_str(&self.key);
+            if !self.value.is_empty() {
+                out.push_str(&format!(" = {}", self.value));
+            }
+            out.push_str(": ");
+        }
+        out.push_str(&self.what.show(lang));
+        let arrow = if lang == Lang::En { " -> " } else { " → " };
+        out.push_str(arrow);
+        out.push_str(&self.remedy.show(lang));
+        out
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.show(Lang::Both))
+    }
+}
+
+/// Cuts quoted input to what fits a line.
+#[must_use]
+pub fn excerpt(input: &str) -> String {
+    const MOST: usize = 80;
+    let mut chars = input.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut out: String = chars.by_ref().take(MOST).collect();
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}

@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names what is built, so that go.mod keeps it.
+package tools
+
+import (
+	_ "github.com/influxdata/influxdb/v2/cmd/influxd"
+	_ "github.com/influxdata/pkg-config"
+)
