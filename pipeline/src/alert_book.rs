@@ -1,0 +1,63 @@
+//! The alerts that stand, and those that ended lately: what the alert list shows.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bincode::{Decode, Encode};
+use rules::{Alert, AlertState};
+
+/// How long a resolved alert is listed, nanoseconds of journal time: 24 hours.
+const LISTED_NANOS: i64 = 86_400_000_000_000;
+/// Most resolved alerts that are listed; beyond it the oldest leaves the list (it is in outbox, store and log).
+const LISTED_MAX: usize = 10_000;
+
+/// The alerts that stand, and those that ended in the last 24 hours.
+#[derive(Debug, Default, Encode, Decode)]
+pub struct AlertBook {
+    firing: BTreeMap<Box<str>, Alert>,
+    resolved: VecDeque<Alert>,
+}
+
+impl AlertBook {
+    /// Notes a transition.
+    pub fn note(&mut self, alert: &Alert) {
+        match alert.state {
+            AlertState::Firing => {
+                self.firing.insert(alert.id.clone(), alert.clone());
+            }
+            AlertState::Resolved => {
+                self.firing.remove(&alert.id);
+                self.resolved.push_back(alert.clone());
+                if self.resolved.len() > LISTED_MAX {
+                    self.resolved.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Drops what ended more than 24 hours before journal time `now`.
+    pub fn forget_before(&mut self, now: i64) {
+        while self.resolved.front().is_some_and(|alert| now.saturating_sub(alert.received_at().as_nanos()) > LISTED_NANOS)
+        {
+            self.resolved.pop_front();
+        }
+    }
+
+    /// Returns the alerts that stand, the newest first.
+    #[must_use]
+    pub fn firing(&self) -> Vec<&Alert> {
+        let mut all: Vec<&Alert> = self.firing.values().collect();
+        all.sort_by(|a, b| (b.raised_at(), &a.id).cmp(&(a.raised_at(), &b.id)));
+        all
+    }
+
+    /// Returns the alerts that ended lately, the newest first.
+    pub fn resolved(&self) -> impl Iterator<Item = &Alert> {
+        self.resolved.iter().rev()
+    }
+
+    /// Returns how many stand.
+    #[must_use]
+    pub fn firing_len(&self) -> usize {
+        self.firing.len()
+    }
+}

@@ -1,0 +1,192 @@
+//! Another configuration takes effect: states move over, alerts of changed rules end, registered devices appear.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use telemetry::registry::Device as Registered;
+
+use crate::config::{ActiveConfig, Measurement};
+use crate::core::Pipeline;
+use crate::device::{Device, NO_MEASUREMENT, NO_PROFILE, Shard, Watching, device_hash};
+use crate::intake::profile_of;
+use crate::outbox::OutboxRecord;
+use crate::reading::site_of;
+
+/// How an old configuration's profiles and measurements stand in a new one.
+#[derive(Default)]
+struct Moves {
+    profiles: Vec<Option<u16>>,
+    measurements: Vec<Option<Move>>,
+}
+
+/// How the properties of an old measurement stand in a new one.
+struct Move {
+    measurement: u16,
+    /// `None`: the properties stand where they stood.
+    places: Option<Vec<Option<usize>>>,
+    properties: usize,
+}
+
+impl Pipeline {
+    /// Makes a configuration the active one.
+    pub(crate) fn activate(&mut self, config: &Arc<ActiveConfig>, out: &mut OutboxRecord) {
+        let old = self.config.replace(Arc::clone(config));
+        let carried = old.as_ref().map(|old| old.rules.carried_into(&config.rules)).unwrap_or_default();
+        let moves = old.as_ref().map(|old| moves(old, config)).unwrap_or_default();
+        for shard in &mut self.shards {
+            for device in &mut shard.devices {
+                move_device(device, config, &moves);
+            }
+        }
+        let mut shared = Shared::default();
+        for place in self.devices_in_order() {
+            self.carry_states(place, (config, &carried, &mut shared), out);
+        }
+        self.place_anew(config);
+        self.add_registered(config);
+        for place in self.devices_in_order() {
+            self.watch(config, place, &mut shared);
+            self.arm(config, place);
+        }
+    }
+
+    /// Puts every device into the shard of its partition key, since the registry's groups may have changed.
+    pub(crate) fn place_anew(&mut self, config: &ActiveConfig) {
+        let devices: Vec<Device> = self.shards.iter_mut().flat_map(|shard| std::mem::take(&mut shard.devices)).collect();
+        self.shards.iter_mut().for_each(|shard| *shard = Shard::default());
+        for mut device in devices {
+            if device.measurement == NO_MEASUREMENT {
+                continue;
+            }
+            device.is_armed = false;
+            let group = config.device(&device.tenant, &device.name).and_then(|known| known.group.as_deref());
+            let shard = self.shard_of(&device.tenant, &device.name, group);
+            let hash = device_hash(&device.tenant, &device.name);
+            if let Some(shard) = self.shards.get_mut(shard) {
+                shard.add(hash, device);
+            }
+        }
+    }
+
+    /// Keeps the states of rules that mean the same, ends the others.
+    fn carry_states(
+        &mut self,
+        place: (usize, u32),
+        (config, carried, shared): (&ActiveConfig, &[Option<u16>], &mut Shared),
+        out: &mut OutboxRecord,
+    ) {
+        let at = self.journal_time();
+        let Some(device) = self.device_mut(place) else { return };
+        let states = std::mem::take(&mut device.states);
+        if states.is_empty() {
+            return;
+        }
+        let watching = shared.watching(config, device);
+        let bound = config.rules.of_profile(usize::from(device.profile));
+        let watched: Vec<u16> =
+            watching.iter().filter_map(|entry| bound.get(usize::from(*entry))).map(rules::Bound::rule_index).collect();
+        let mut ended = Vec::new();
+        for (rule, mut state) in states {
+            let place = carried.get(usize::from(rule)).copied().flatten().filter(|rule| watched.contains(rule));
+            match place {
+                Some(rule) => device.put_state(rule, state),
+                None => ended.extend(state.rule_changed(at)),
+            }
+        }
+        for alert in ended {
+            self.emit(&alert, 0, out);
+        }
+    }
+
+    /// Makes registered devices known before their first uplink, so that their silence can be judged.
+    fn add_registered(&mut self, config: &ActiveConfig) {
+        for known in config.registry.iter() {
+            let Some(profile) = profile_of(config, known) else { continue };
+            let shard = self.shard_of(&known.tenant, &known.device, known.group.as_deref());
+            let hash = device_hash(&known.tenant, &known.device);
+            let (newest_at, heard_live_ms) = (self.now, self.clocks.live_ms(0));
+            let Some(shard) = self.shards.get_mut(shard) else { continue };
+            let measurement = config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
+            if shard.find(hash, (&known.tenant, &known.device), measurement).is_some() {
+                continue;
+            }
+            let names = (known.tenant.as_str(), known.device.as_str(), site_of(Some(known), None));
+            let device = Device::new(names, config, profile);
+            shard.add(hash, Device { newest_at, heard_live_ms, ..device });
+        }
+    }
+
+    /// Notes the profile that decodes a device now; its rules watch from here on.
+    pub(crate) fn settle(&mut self, config: &ActiveConfig, place: (usize, u32), profile: u16) {
+        let Some(device) = self.device_mut(place).filter(|device| device.profile != profile) else { return };
+        device.profile = profile;
+        // The interval, and so the silence deadline, is the profile's.
+        device.is_armed = false;
+        self.watch(config, place, &mut Shared::default());
+    }
+
+    /// Gives a device the list of rules that watch it.
+    pub(crate) fn watch(&mut self, config: &ActiveConfig, place: (usize, u32), shared: &mut Shared) {
+        if let Some(device) = self.device_mut(place) {
+            device.watching = Watching(Some(shared.watching(config, device)));
+        }
+    }
+}
+
+/// Lists of watching rules, one for all devices with the same.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(HashMap<Vec<u16>, Arc<[u16]>>);
+
+impl Shared {
+    fn watching(&mut self, config: &ActiveConfig, device: &Device) -> Arc<[u16]> {
+        let list = match device.profile {
+            NO_PROFILE => Vec::new(),
+            profile => config.rules.watching(usize::from(profile), &device.tenant, &device.site, &device.name),
+        };
+        Arc::clone(self.0.entry(list).or_insert_with_key(|list| list.as_slice().into()))
+    }
+}
+
+fn moves(old: &ActiveConfig, config: &ActiveConfig) -> Moves {
+    let measurement = |old: &Measurement| {
+        let at = config.measurements.iter().position(|new| new.name == old.name)?;
+        let new = config.measurements.get(at)?;
+        let place = |name: &String| new.properties.iter().position(|known| known == name);
+        let places = (old.properties != new.properties).then(|| old.properties.iter().map(place).collect());
+        Some(Move { measurement: u16::try_from(at).ok()?, places, properties: new.properties.len() })
+    };
+    Moves {
+        profiles: old.profiles.iter().map(|profile| config.profile_index(&profile.name)).collect(),
+        measurements: old.measurements.iter().map(measurement).collect(),
+    }
+}
+
+fn move_device(device: &mut Device, config: &ActiveConfig, moves: &Moves) {
+    let known: Option<&Registered> = config.device(&device.tenant, &device.name);
+    if let Some(site) = known.and_then(|known| known.site.as_deref()) {
+        device.site = site.into();
+    }
+    device.profile = moves.profiles.get(usize::from(device.profile)).copied().flatten().unwrap_or(NO_PROFILE);
+    match moves.measurements.get(usize::from(device.measurement)).and_then(Option::as_ref) {
+        Some(moved) => {
+            device.measurement = moved.measurement;
+            if let Some(places) = &moved.places {
+                device.rearrange(places, moved.properties);
+            }
+        }
+        None => device.measurement = NO_MEASUREMENT,
+    }
+    // The registry's profile beats the topic's: a state of another measurement will never be heard again.
+    if let Some(profile) = known.and_then(|known| profile_of(config, known)) {
+        device.profile = profile;
+        let measurement = config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
+        if measurement != device.measurement {
+            (device.measurement, device.profile) = (NO_MEASUREMENT, NO_PROFILE);
+        }
+    }
+    // A profile may have moved to another measurement.
+    let is_at_home = config.place(device.profile).is_some_and(|place| place.measurement == device.measurement);
+    if !is_at_home {
+        device.profile = NO_PROFILE;
+    }
+}

@@ -1,0 +1,210 @@
+//! The pipeline's state and its one way in: [`Pipeline::apply`].
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use telemetry::time::IngestTime;
+
+use crate::account::Account;
+use crate::alert_book::AlertBook;
+use crate::clock::Clocks;
+use crate::config::ActiveConfig;
+use crate::device::{Device, Shard, device_hash};
+use crate::letter::{LetterLimits, Letters};
+use crate::outbox::OutboxRecord;
+use crate::record::{Record, RecordError, Tick};
+
+/// The head of a journal record, as the log gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Position in the journal.
+    pub position: u64,
+    /// How many uplinks stand up to and including this record.
+    pub ordinal: u64,
+}
+
+/// Where the pipeline finds the configuration that a record names.
+pub trait ConfigSource {
+    /// Returns the configuration of a bundle's hash. `None`: its file is gone or not readable.
+    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>>;
+}
+
+/// Why a record could not be applied. State and results are as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The configuration that the record names is not there.
+    #[error("configuration `{hash}`, named at journal position {position}, is not in the data folder")]
+    ConfigMissing {
+        /// Hash of the bundle.
+        hash: String,
+        /// Position of the record.
+        position: u64,
+    },
+    /// The record is not readable: written by a newer version.
+    #[error("journal record at position {position}")]
+    Record {
+        /// Position of the record.
+        position: u64,
+        /// What is wrong with it.
+        #[source]
+        source: RecordError,
+    },
+}
+
+/// Every bound of the pipeline's state (**P3**).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Open dead letters.
+    pub letters: LetterLimits,
+}
+
+/// A deterministic program: journal records in, outbox records out.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) config: Option<Arc<ActiveConfig>>,
+    pub(crate) account: Account,
+    pub(crate) letters: Letters,
+    pub(crate) alerts: AlertBook,
+    pub(crate) clocks: Clocks,
+    /// Journal time: the newest time of any record, nanoseconds.
+    pub(crate) now: i64,
+    pub(crate) position: u64,
+    pub(crate) engine: String,
+    /// Letters set aside by the record being applied.
+    pub(crate) letter_number: u32,
+    pub(crate) scratch: Scratch,
+}
+
+/// Memory that is used again from reading to reading.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) hashes: Vec<u32>,
+    pub(crate) values: Vec<Option<f64>>,
+    pub(crate) part: OutboxRecord,
+    pub(crate) alerts: OutboxRecord,
+}
+
+impl Pipeline {
+    /// Makes an empty pipeline. Results do not depend on the number of shards.
+    #[must_use]
+    pub fn new(shards: NonZeroU16, limits: Limits) -> Self {
+        Self {
+            shards: (0..shards.get()).map(|_| Shard::default()).collect(),
+            config: None,
+            account: Account::default(),
+            letters: Letters::new(limits.letters),
+            alerts: AlertBook::default(),
+            clocks: Clocks::default(),
+            now: i64::MIN,
+            position: 0,
+            engine: String::new(),
+            letter_number: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Applies the next record; its results are in `out` afterwards, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`] where the record is of a newer version or its configuration is gone; nothing has changed then.
+    pub fn apply(
+        &mut self,
+        head: Head,
+        kind: u8,
+        payload: &[u8],
+        configs: &dyn ConfigSource,
+        out: &mut OutboxRecord,
+    ) -> Result<(), ApplyError> {
+        let position = head.position;
+        let record = Record::decode(kind, payload).map_err(|source| ApplyError::Record { position, source })?;
+        let next_config = match &record {
+            Record::ConfigActivated(change) => Some(configs.load(&change.hash).ok_or_else(|| {
+                ApplyError::ConfigMissing { hash: change.hash.clone(), position }
+            })?),
+            _ => None,
+        };
+        debug_assert!(position > self.position || self.position == 0, "positions rise");
+        self.position = position;
+        self.letter_number = 0;
+        self.count_lost(head, &record);
+        match &record {
+            Record::Uplink(uplink) => {
+                self.now = self.now.max(uplink.received_at.as_nanos());
+                out.begin(uplink.received_at);
+                self.take_uplink(uplink, out);
+            }
+            Record::Tick(tick) => self.take_tick(tick, out),
+            Record::Started(started) => {
+                self.now = self.now.max(started.at_nanos);
+                out.begin(self.journal_time());
+                self.engine.clone_from(&started.version);
+            }
+            Record::ConfigActivated(change) => {
+                self.now = self.now.max(change.at_nanos);
+                out.begin(self.journal_time());
+                if let Some(config) = next_config {
+                    self.activate(&config, out);
+                }
+            }
+            Record::Rejected(rejected) => {
+                self.now = self.now.max(rejected.at_nanos);
+                out.begin(self.journal_time());
+                self.take_rejected(rejected, out);
+            }
+            Record::Redrive(redrive) => {
+                self.now = self.now.max(redrive.at_nanos);
+                out.begin(IngestTime::from_nanos(redrive.origin.received_at_nanos));
+                self.take_redrive(redrive, out);
+            }
+        }
+        debug_assert!(self.account.balances(), "P1 at position {position}: {:?}", self.account);
+        Ok(())
+    }
+
+    /// Counts the uplinks that a damaged record took along: gaps in the ordinals of the headers.
+    fn count_lost(&mut self, head: Head, record: &Record<'_>) {
+        let own = u64::from(matches!(record, Record::Uplink(_)));
+        let expected = self.account.uplink_ordinal + own;
+        self.account.uplinks_lost += head.ordinal.saturating_sub(expected);
+        self.account.uplink_ordinal = head.ordinal.max(expected);
+    }
+
+    fn take_tick(&mut self, tick: &Tick, out: &mut OutboxRecord) {
+        self.now = self.now.max(tick.at_nanos);
+        out.begin(self.journal_time());
+        self.clocks.tick(tick);
+        self.alerts.forget_before(self.now);
+        self.judge_silence(out);
+    }
+
+    pub(crate) fn journal_time(&self) -> IngestTime {
+        IngestTime::from_nanos(self.now.max(0))
+    }
+
+    /// Returns the shard of a partition key. The key is the device, unless the registry names a group.
+    pub(crate) fn shard_of(&self, tenant: &str, device: &str, group: Option<&str>) -> usize {
+        let hash = group.map_or_else(|| device_hash(tenant, device), |group| device_hash(tenant, group));
+        let shards = u64::try_from(self.shards.len()).unwrap_or(1).max(1);
+        usize::try_from(hash % shards).unwrap_or(0)
+    }
+
+    pub(crate) fn device_mut(&mut self, place: (usize, u32)) -> Option<&mut Device> {
+        self.shards.get_mut(place.0)?.get_mut(place.1)
+    }
+
+    pub(crate) fn device(&self, place: (usize, u32)) -> Option<&Device> {
+        self.shards.get(place.0)?.get(place.1)
+    }
+
+    /// Returns every device, ordered by tenant, name and measurement: an order that no shard count changes.
+    pub(crate) fn devices_in_order(&self) -> Vec<(usize, u32)> {
+        let mut places = Vec::new();
+        for (shard, held) in self.shards.iter().enumerate() {
+            places.extend((0..).zip(&held.devices).map(|(at, one)| (&one.tenant, &one.name, one.measurement, (shard, at))));
+        }
+        places.sort_unstable();
+        places.into_iter().map(|(_, _, _, place)| place).collect()
+    }
+}

@@ -1,0 +1,312 @@
+//! An uplink: route, decode, and what becomes of it when that fails. Also what the world answers later:
+//! points refused by the store, dead letters tried again.
+
+use std::sync::Arc;
+
+use telemetry::codec::decode;
+use telemetry::hash::sha256_hex;
+use telemetry::profile::Profile;
+use telemetry::reading::{Decoded, Element};
+use telemetry::registry::Device as Registered;
+
+use crate::account::Reason;
+use crate::config::{ActiveConfig, UnknownDevice};
+use crate::core::Pipeline;
+use crate::letter::{Letter, PAYLOAD_KEPT_MAX, Subject};
+use crate::outbox::{Entry, EntryKind, OutboxRecord};
+use crate::record::{Origin, Redrive, Rejected, Uplink};
+
+/// Tenant of a topic that names none.
+pub(crate) const TENANT: &str = "default";
+/// Site of a device that neither topic nor registry places.
+pub(crate) const SITE: &str = "default";
+
+/// What is known of the uplink whose readings are being taken.
+pub(crate) struct Context<'a> {
+    pub(crate) config: &'a ActiveConfig,
+    pub(crate) uplink: &'a Uplink<'a>,
+    /// What is being tried again, if anything.
+    pub(crate) redrive: Option<Subject>,
+    pub(crate) profile: u16,
+    pub(crate) tenant: &'a str,
+    pub(crate) site: Option<&'a str>,
+    pub(crate) device: Option<&'a str>,
+    pub(crate) is_batch: bool,
+    /// Alerts are collected until the whole batch is judged.
+    pub(crate) alerts_wait: bool,
+    /// Shared by the letters of this uplink, made with the first of them.
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// Why something is set aside, and in whose name.
+pub(crate) struct Fault<'a> {
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+    pub(crate) device: &'a str,
+}
+
+impl Context<'_> {
+    /// Returns whether a reading's entry counts as one that had been counted before.
+    pub(crate) fn is_redriven(&self) -> bool {
+        matches!(self.redrive, Some(Subject::Reading | Subject::Point))
+    }
+
+    /// Returns the slot of a property of the profile in its measurement.
+    pub(crate) fn slot(&self, property: u16) -> Option<usize> {
+        let place = self.config.place(self.profile)?;
+        place.slots.get(usize::from(property)).map(|slot| usize::from(*slot))
+    }
+
+    fn origin(&mut self) -> Arc<Origin> {
+        Arc::clone(self.origin.get_or_insert_with(|| Arc::new(origin_of(self.uplink))))
+    }
+}
+
+fn origin_of(uplink: &Uplink<'_>) -> Origin {
+    Origin {
+        source: uplink.source,
+        received_at_nanos: uplink.received_at.as_nanos(),
+        topic: uplink.topic.to_owned(),
+        payload: uplink.payload.to_vec(),
+        full_len: uplink.full_len,
+    }
+}
+
+impl Pipeline {
+    /// Takes an uplink in.
+    pub(crate) fn take_uplink(&mut self, uplink: &Uplink<'_>, out: &mut OutboxRecord) {
+        self.work(uplink, None, None, out);
+    }
+
+    /// Takes an uplink, or one element of it, and accounts for it.
+    fn work(&mut self, uplink: &Uplink<'_>, redrive: Option<Subject>, only: Option<u32>, out: &mut OutboxRecord) {
+        let Some(config) = self.config.clone() else {
+            // Only a journal that lost its first records can begin without a configuration.
+            let fault = Fault { reason: Reason::UnknownTopic, detail: "no configuration is active".to_owned(), device: "" };
+            self.set_uplink_aside(uplink, redrive, ("", fault), out);
+            return;
+        };
+        let fault = match self.decode(&config, uplink) {
+            Ok((mut ctx, decoded)) => {
+                ctx.redrive = redrive;
+                self.take_elements(&mut ctx, decoded, only, out);
+                return;
+            }
+            Err(fault) => fault,
+        };
+        self.set_uplink_aside(uplink, redrive, fault, out);
+    }
+
+    /// Stage 1, stateless: topic, profile, codec. The error carries the tenant and the fault.
+    fn decode<'a>(
+        &self,
+        config: &'a ActiveConfig,
+        uplink: &'a Uplink<'a>,
+    ) -> Result<(Context<'a>, Decoded), (&'a str, Fault<'a>)> {
+        let fault = |reason, detail, device| Fault { reason, detail, device };
+        let Some((routed, levels)) = config.route(uplink.topic) else {
+            return Err(("", fault(Reason::UnknownTopic, "no [[uplinks]] pattern matches".to_owned(), "")));
+        };
+        let (tenant, named) = (levels.tenant.unwrap_or(TENANT), levels.device.unwrap_or_default());
+        if is_too_large(config, uplink) {
+            return Err((tenant, fault(Reason::TooLarge, too_large(uplink), named)));
+        }
+        let known = levels.device.and_then(|device| config.device(tenant, device));
+        let profile_index = known.and_then(|known| profile_of(config, known)).unwrap_or(routed);
+        let Some(profile) = config.profile(profile_index) else {
+            return Err((tenant, fault(Reason::Malformed, "the route has no profile".to_owned(), named)));
+        };
+        if known.is_none() && config.unknown == UnknownDevice::Quarantine && levels.device.is_some() && !names_devices(profile) {
+            return Err((tenant, fault(Reason::UnknownDevice, "not in the registry".to_owned(), named)));
+        }
+        let decoded = match decode(profile, uplink.payload) {
+            Ok(decoded) => decoded,
+            Err(error) => return Err((tenant, fault(Reason::Malformed, error.to_string(), named))),
+        };
+        let ctx = Context {
+            config,
+            uplink,
+            redrive: None,
+            profile: profile_index,
+            tenant,
+            site: levels.site,
+            device: levels.device,
+            is_batch: decoded.is_batch,
+            alerts_wait: false,
+            origin: None,
+        };
+        Ok((ctx, decoded))
+    }
+
+    fn take_elements(&mut self, ctx: &mut Context<'_>, decoded: Decoded, only: Option<u32>, out: &mut OutboxRecord) {
+        if ctx.is_redriven() {
+            self.redrive_element(ctx, decoded, only.unwrap_or(0), out);
+            return;
+        }
+        self.account.uplinks_decoded += 1;
+        self.account.readings_decoded += u64::try_from(decoded.elements.len()).unwrap_or(0);
+        if decoded.elements.len() == 1 {
+            let single = decoded.elements.into_iter().next();
+            if let Some(element) = single {
+                self.take_element(ctx, 0, element, out);
+            }
+            return;
+        }
+        self.take_batch(ctx, decoded.elements, out);
+    }
+
+    /// Takes the one element that a letter names; counted before, so only what becomes of it counts.
+    fn redrive_element(&mut self, ctx: &mut Context<'_>, decoded: Decoded, at: u32, out: &mut OutboxRecord) {
+        let found = usize::try_from(at).ok().and_then(|at| decoded.elements.into_iter().nth(at));
+        let element = found.unwrap_or_else(|| Element::Bad("the uplink no longer has this element".into()));
+        self.take_element(ctx, at, element, out);
+    }
+
+    pub(crate) fn take_element(&mut self, ctx: &mut Context<'_>, index: u32, element: Element, out: &mut OutboxRecord) {
+        match element {
+            Element::Reading(reading) => self.take_reading(ctx, index, reading, out),
+            Element::Bad(detail) => {
+                let device = ctx.device.unwrap_or_default();
+                let fault = Fault { reason: Reason::BadElement, detail: detail.into(), device };
+                self.set_reading_aside(ctx, index, fault, out);
+            }
+        }
+    }
+
+    /// Sets a whole uplink aside. Of a letter that stood for a reading, the reading.
+    fn set_uplink_aside(
+        &mut self,
+        uplink: &Uplink<'_>,
+        redrive: Option<Subject>,
+        (tenant, fault): (&str, Fault<'_>),
+        out: &mut OutboxRecord,
+    ) {
+        let (subject, kind) = match redrive {
+            None | Some(Subject::Uplink) => {
+                self.account.uplinks_dead.count(fault.reason);
+                (Subject::Uplink, EntryKind::DeadUplink)
+            }
+            Some(Subject::Reading | Subject::Point) => {
+                self.account.readings_dead.count(fault.reason);
+                (Subject::Reading, EntryKind::DeadReading)
+            }
+        };
+        let mut origin = origin_of(uplink);
+        if fault.reason == Reason::TooLarge {
+            origin.payload.truncate(PAYLOAD_KEPT_MAX);
+        }
+        let letter = Letter {
+            key: self.next_letter_key(),
+            subject,
+            element: 0,
+            is_batch: false,
+            reason: fault.reason,
+            detail: fault.detail,
+            tenant: tenant.to_owned(),
+            device: fault.device.to_owned(),
+            origin: Arc::new(origin),
+        };
+        self.file(letter, (kind, subject == Subject::Reading), out);
+    }
+
+    /// Sets one reading aside.
+    pub(crate) fn set_reading_aside(&mut self, ctx: &mut Context<'_>, index: u32, fault: Fault<'_>, out: &mut OutboxRecord) {
+        self.account.readings_dead.count(fault.reason);
+        let letter = Letter {
+            key: self.next_letter_key(),
+            subject: Subject::Reading,
+            element: index,
+            is_batch: ctx.is_batch,
+            reason: fault.reason,
+            detail: fault.detail,
+            tenant: ctx.tenant.to_owned(),
+            device: fault.device.to_owned(),
+            origin: ctx.origin(),
+        };
+        self.file(letter, (EntryKind::DeadReading, ctx.is_redriven()), out);
+    }
+
+    fn next_letter_key(&mut self) -> (u64, u32) {
+        let key = (self.position, self.letter_number);
+        self.letter_number += 1;
+        key
+    }
+
+    fn file(&mut self, letter: Letter, (kind, redriven): (EntryKind, bool), out: &mut OutboxRecord) {
+        out.push_with(kind, redriven, letter.element, |bytes| letter.write_json(bytes));
+        self.account.letters_expired += self.letters.add(letter);
+    }
+
+    /// Notes the points that the store refused.
+    pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
+        for point in &rejected.points {
+            let reason = Reason::from_number(point.reason);
+            self.account.store_dead.count(reason);
+            let config = self.config.clone();
+            let levels = config.as_ref().and_then(|config| config.route(&point.origin.topic));
+            let (tenant, device, is_batch) = match (&levels, &config) {
+                (Some((profile, levels)), Some(config)) => (
+                    levels.tenant.unwrap_or(TENANT),
+                    levels.device.unwrap_or_default(),
+                    config.profile(*profile).is_some_and(|profile| profile.batch.is_some()),
+                ),
+                _ => ("", "", false),
+            };
+            let letter = Letter {
+                key: self.next_letter_key(),
+                subject: Subject::Point,
+                element: point.element,
+                is_batch,
+                reason,
+                detail: point.detail.clone(),
+                tenant: tenant.to_owned(),
+                device: device.to_owned(),
+                origin: Arc::new(point.origin.clone()),
+            };
+            self.file(letter, (EntryKind::StoreLetter, false), out);
+        }
+    }
+
+    /// Tries a dead letter again. One that is not open does nothing.
+    pub(crate) fn take_redrive(&mut self, redrive: &Redrive, out: &mut OutboxRecord) {
+        let Some(letter) = self.letters.close(&redrive.letter) else { return };
+        let origin = &redrive.origin;
+        let uplink = Uplink {
+            source: origin.source,
+            received_at: telemetry::time::IngestTime::from_nanos(origin.received_at_nanos),
+            topic: &origin.topic,
+            payload: &origin.payload,
+            full_len: origin.full_len,
+        };
+        match letter.subject {
+            Subject::Uplink => self.account.uplinks_redriven += 1,
+            Subject::Reading | Subject::Point => self.account.readings_redriven += 1,
+        }
+        self.work(&uplink, Some(letter.subject), letter.redrive_element(), out);
+    }
+}
+
+fn is_too_large(config: &ActiveConfig, uplink: &Uplink<'_>) -> bool {
+    let held = u64::try_from(uplink.payload.len()).unwrap_or(u64::MAX);
+    uplink.full_len > config.max_payload || uplink.full_len > held
+}
+
+fn too_large(uplink: &Uplink<'_>) -> String {
+    let hash = sha256_hex(uplink.payload);
+    format!("payload of {} bytes, sha256 of the {} bytes taken in {hash}", uplink.full_len, uplink.payload.len())
+}
+
+/// Returns whether the elements of this profile's uplinks name their own devices.
+pub(crate) fn names_devices(profile: &Profile) -> bool {
+    profile.batch.as_ref().is_some_and(|batch| batch.device.is_some())
+}
+
+/// Returns the profile that the registry gives a device.
+pub(crate) fn profile_of(config: &ActiveConfig, known: &Registered) -> Option<u16> {
+    known.profile.as_deref().and_then(|name| config.profile_index(name))
+}
+
+/// An entry without data.
+pub(crate) const fn marker(kind: EntryKind, redriven: bool, element: u32) -> Entry<'static> {
+    Entry { kind, redriven, element, data: &[] }
+}

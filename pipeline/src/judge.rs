@@ -1,0 +1,166 @@
+//! Rules on readings and on silence.
+
+use rules::{Alert, AlertState, Observed, Severity, Silence, Subject};
+use telemetry::time::EventTime;
+
+use crate::config::ActiveConfig;
+use crate::core::Pipeline;
+use crate::device::Device;
+use crate::intake::Context;
+use crate::outbox::{EntryKind, OutboxRecord};
+use crate::reading::Owner;
+
+impl Pipeline {
+    /// Judges the good values of a reading by every rule that watches the device, in the order of the rules.
+    pub(crate) fn judge(
+        &mut self,
+        ctx: &Context<'_>,
+        owner: &Owner<'_>,
+        (index, sampled_at, values): (u32, EventTime, &[Option<f64>]),
+        out: &mut OutboxRecord,
+    ) {
+        let Some(watching) = self.device(owner.place).and_then(Device::watching) else { return };
+        let received_at = ctx.uplink.received_at;
+        let seen = Observed { sampled_at, received_at, values };
+        let bound = ctx.config.rules.of_profile(usize::from(ctx.profile));
+        for entry in watching.iter() {
+            let Some(rule) = bound.get(usize::from(*entry)) else { continue };
+            let Some(device) = self.device_mut(owner.place) else { return };
+            let mut state = device.take_state(rule.rule_index());
+            let subject = subject_of(device, owner.known);
+            let alert = match rule.silence_ms_max() {
+                // A redrive is nothing that the device has just said.
+                Some(_) if ctx.redrive.is_some() => None,
+                Some(_) => rule.heard(&mut state, sampled_at, received_at),
+                None => rule.judge(&mut state, &seen, &subject),
+            };
+            device.put_state(rule.rule_index(), state);
+            if let Some(alert) = alert {
+                self.emit(&alert, index, out);
+            }
+        }
+    }
+
+    /// Judges silence at a tick, device by device in the order of tenant and name.
+    pub(crate) fn judge_silence(&mut self, out: &mut OutboxRecord) {
+        let Some(config) = self.config.clone() else { return };
+        for (place, live_ms) in self.take_due() {
+            let Some(watching) = self.device(place).and_then(Device::watching) else { continue };
+            let now = self.journal_time();
+            let profile = self.device(place).map_or(0, |device| usize::from(device.profile));
+            let mut raised_from = None;
+            for entry in watching.iter() {
+                let Some(rule) = config.rules.of_profile(profile).get(usize::from(*entry)) else { continue };
+                let Some(device) = self.device_mut(place) else { break };
+                let since = device.silent_since();
+                let newest_at = EventTime::from_nanos(since);
+                let silence = Silence { newest_at, live_ms: live_ms.saturating_sub(device.heard_live_ms), now };
+                let mut state = device.take_state(rule.rule_index());
+                let known = config.device(&device.tenant, &device.name);
+                let alert = rule.judge_silence(&mut state, &silence, &subject_of(device, known));
+                device.put_state(rule.rule_index(), state);
+                if let Some(alert) = alert {
+                    raised_from = Some(since);
+                    self.emit(&alert, 0, out);
+                }
+            }
+            if let (Some(since), Some(device)) = (raised_from, self.device_mut(place)) {
+                device.silent_from = since;
+            }
+            self.arm(&config, place);
+        }
+    }
+
+    /// Takes the devices whose silence is long enough by their clock, in the order of tenant and name.
+    fn take_due(&mut self) -> Vec<((usize, u32), u64)> {
+        let mut due = Vec::new();
+        for shard in 0..self.shards.len() {
+            let clocks = self.shards.get(shard).map_or(0, crate::device::Shard::clocks);
+            for clock in 0..clocks {
+                let live_ms = self.clocks.live_ms(clock);
+                while let Some(at) = self.shards.get_mut(shard).and_then(|held| held.pop_due(clock, live_ms)) {
+                    let Some(device) = self.device_mut((shard, at)) else { continue };
+                    // An entry of a clock that the device has left is outdated: it was armed anew since.
+                    if device.clock == clock && device.is_armed {
+                        device.is_armed = false;
+                        due.push(((shard, at), live_ms));
+                    }
+                }
+            }
+        }
+        due.sort_by(|a, b| self.name_of(a.0).cmp(&self.name_of(b.0)));
+        due
+    }
+
+    fn name_of(&self, place: (usize, u32)) -> Option<(&str, &str)> {
+        self.device(place).map(|device| (&*device.tenant, &*device.name))
+    }
+
+    /// Begins a device's silence anew: it has just been heard over a source.
+    pub(crate) fn restart_silence(&mut self, place: (usize, u32), clock: u16) {
+        let live_ms = self.clocks.live_ms(clock);
+        let Some(device) = self.device_mut(place) else { return };
+        let moved = device.clock != clock;
+        device.heard_live_ms = live_ms;
+        device.clock = clock;
+        // An entry that waits is checked when it is due, and waits on then: one heap operation an interval.
+        if device.is_armed && !moved {
+            return;
+        }
+        device.is_armed = false;
+        if let Some(config) = self.config.clone() {
+            self.arm(&config, place);
+        }
+    }
+
+    /// Lets the device wait for its next silence deadline, if a rule that is quiet now watches its silence.
+    pub(crate) fn arm(&mut self, config: &ActiveConfig, place: (usize, u32)) {
+        let Some(device) = self.device(place) else { return };
+        let Some(watching) = device.watching() else { return };
+        let bound = config.rules.of_profile(usize::from(device.profile));
+        let quiet = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));
+        let limits = quiet.filter(|rule| !device.has_state(rule.rule_index())).filter_map(|rule| rule.silence_ms_max());
+        let Some(least) = limits.min() else { return };
+        let (clock, due) = (device.clock, device.heard_live_ms.saturating_add(least));
+        if let Some(shard) = self.shards.get_mut(place.0) {
+            shard.arm(clock, due, place.1);
+        }
+        if let Some(device) = self.device_mut(place) {
+            device.is_armed = true;
+        }
+    }
+
+    /// Writes an alert transition to the results, the account and the list.
+    pub(crate) fn emit(&mut self, alert: &Alert, element: u32, out: &mut OutboxRecord) {
+        let (severity, state) = (severity_index(alert.severity), usize::from(alert.state == AlertState::Resolved));
+        if let Some(count) = self.account.alerts.get_mut(severity).and_then(|states| states.get_mut(state)) {
+            *count += 1;
+        }
+        self.alerts.note(alert);
+        out.push_with(EntryKind::Alert, false, element, |bytes| {
+            bytes.extend_from_slice(alert.to_json_line().as_bytes());
+        });
+    }
+}
+
+/// Returns the place of a severity in [`crate::Account::alerts`].
+#[must_use]
+pub(crate) const fn severity_index(severity: Severity) -> usize {
+    match severity {
+        Severity::Blue => 0,
+        Severity::Yellow => 1,
+        Severity::Orange => 2,
+        Severity::Red => 3,
+    }
+}
+
+fn subject_of<'a>(device: &'a Device, known: Option<&'a telemetry::registry::Device>) -> Subject<'a> {
+    Subject {
+        tenant: &device.tenant,
+        site: &device.site,
+        device: &device.name,
+        name: known.and_then(|known| known.name.as_deref()),
+        region: known.and_then(|known| known.region.as_deref()),
+    }
+}
+

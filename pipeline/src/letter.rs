@@ -1,0 +1,280 @@
+//! Dead letters: what was set aside, kept until it is tried again or expires.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bincode::{Decode, Encode};
+use hashbrown::HashMap;
+use serde::Serialize;
+use telemetry::time::IngestTime;
+
+use crate::account::Reason;
+use crate::record::Origin;
+
+/// Bounds of the open letters (**P3**). Beyond them the oldest of the same device expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LetterLimits {
+    /// Bytes of all open letters.
+    pub bytes_max: u64,
+    /// Bytes of the open letters of one device.
+    pub device_bytes_max: u64,
+}
+
+impl Default for LetterLimits {
+    fn default() -> Self {
+        Self { bytes_max: 1 << 30, device_bytes_max: 16 << 20 }
+    }
+}
+
+/// What a letter stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Subject {
+    /// A whole uplink.
+    Uplink,
+    /// One reading, set aside by the pipeline.
+    Reading,
+    /// One point, refused by the store.
+    Point,
+}
+
+/// One dead letter.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Letter {
+    /// Position of the record that set it aside, and its number there.
+    pub key: (u64, u32),
+    /// What it stands for.
+    pub subject: Subject,
+    /// Index of the reading in the uplink.
+    pub element: u32,
+    /// Whether the uplink is a batch: only then the element is named.
+    pub is_batch: bool,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly was wrong.
+    pub detail: String,
+    /// The tenant, as far as known.
+    pub tenant: String,
+    /// The device, as far as known.
+    pub device: String,
+    /// The raw uplink; letters of one uplink share it.
+    pub origin: Arc<Origin>,
+}
+
+/// A dead-letter line, its keys in the order users read.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    received_at: String,
+    topic: &'a str,
+    tenant: Option<&'a String>,
+    device: Option<&'a String>,
+    element: Option<u32>,
+    reason: &'static str,
+    detail: &'a str,
+    payload_base64: String,
+}
+
+/// Most bytes of a payload that a letter keeps.
+pub const PAYLOAD_KEPT_MAX: usize = 64 << 10;
+
+impl Letter {
+    /// Returns the letter's id: the position that set it aside and its number there.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.key.0, self.key.1)
+    }
+
+    /// Returns the element a redrive would yield; `None`: the whole uplink.
+    #[must_use]
+    pub fn redrive_element(&self) -> Option<u32> {
+        (self.subject != Subject::Uplink).then_some(self.element)
+    }
+
+    /// Writes the letter as one JSON line, without its newline.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let line = Line {
+            id: self.id(),
+            received_at: IngestTime::from_nanos(self.origin.received_at_nanos).to_string(),
+            topic: &self.origin.topic,
+            tenant: (!self.tenant.is_empty()).then_some(&self.tenant),
+            device: (!self.device.is_empty()).then_some(&self.device),
+            element: (self.is_batch && self.subject != Subject::Uplink).then_some(self.element),
+            reason: self.reason.code(),
+            detail: &self.detail,
+            payload_base64: STANDARD.encode(&self.origin.payload),
+        };
+        let written = serde_json::to_writer(out, &line);
+        debug_assert!(written.is_ok(), "JSON into memory cannot fail");
+    }
+
+    fn bytes(&self) -> u64 {
+        let text = self.origin.payload.len() + self.origin.topic.len() + self.detail.len() + 128;
+        u64::try_from(text).unwrap_or(u64::MAX)
+    }
+
+    fn owner(&self) -> String {
+        format!("{}\n{}", self.tenant, self.device)
+    }
+}
+
+/// Reads the id of a letter.
+#[must_use]
+pub fn parse_letter_id(id: &str) -> Option<(u64, u32)> {
+    let (position, number) = id.split_once('-')?;
+    Some((position.parse().ok()?, number.parse().ok()?))
+}
+
+/// The open letters, bounded in all and per device.
+#[derive(Debug, Default)]
+pub struct Letters {
+    limits: LetterLimits,
+    open: BTreeMap<(u64, u32), Letter>,
+    bytes: u64,
+    of_device: HashMap<String, OfDevice>,
+}
+
+#[derive(Debug, Default)]
+struct OfDevice {
+    bytes: u64,
+    keys: VecDeque<(u64, u32)>,
+}
+
+impl Letters {
+    /// Makes an empty list.
+    #[must_use]
+    pub fn new(limits: LetterLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Adds a letter; returns how many expired for it.
+    pub fn add(&mut self, letter: Letter) -> u64 {
+        let (key, owner, bytes) = (letter.key, letter.owner(), letter.bytes());
+        self.bytes += bytes;
+        let device = self.of_device.entry(owner.clone()).or_default();
+        device.bytes += bytes;
+        device.keys.push_back(key);
+        self.open.insert(key, letter);
+        let mut expired = 0;
+        while let Some(oldest) = self.over_bound(&owner) {
+            self.remove(oldest);
+            expired += 1;
+        }
+        expired
+    }
+
+    fn over_bound(&self, owner: &str) -> Option<(u64, u32)> {
+        let device = self.of_device.get(owner)?;
+        let too_many = device.bytes > self.limits.device_bytes_max || self.bytes > self.limits.bytes_max;
+        if !too_many {
+            return None;
+        }
+        // A device with one letter only gives way to nobody older than itself: then the oldest of all goes.
+        if device.keys.len() > 1 { device.keys.front().copied() } else { self.open.keys().next().copied() }
+    }
+
+    /// Takes an open letter out. `None`: it is not open, so that trying it again does nothing.
+    pub fn close(&mut self, id: &str) -> Option<Letter> {
+        self.remove(parse_letter_id(id)?)
+    }
+
+    fn remove(&mut self, key: (u64, u32)) -> Option<Letter> {
+        let letter = self.open.remove(&key)?;
+        let bytes = letter.bytes();
+        self.bytes -= bytes;
+        let owner = letter.owner();
+        if let Some(device) = self.of_device.get_mut(&owner) {
+            device.bytes -= bytes;
+            device.keys.retain(|known| *known != key);
+            if device.keys.is_empty() {
+                self.of_device.remove(&owner);
+            }
+        }
+        Some(letter)
+    }
+
+    /// Returns the open letters, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Letter> {
+        self.open.values()
+    }
+
+    /// Returns an open letter.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Letter> {
+        self.open.get(&parse_letter_id(id)?)
+    }
+
+    /// Returns how many are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Returns the bytes of all open letters.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(position: u64, device: &str, payload: usize) -> Letter {
+        Letter {
+            key: (position, 0),
+            subject: Subject::Uplink,
+            element: 0,
+            is_batch: false,
+            reason: Reason::Malformed,
+            detail: String::new(),
+            tenant: "default".to_owned(),
+            device: device.to_owned(),
+            origin: Arc::new(Origin {
+                source: 0,
+                received_at_nanos: 0,
+                topic: String::new(),
+                payload: vec![b'x'; payload],
+                full_len: 0,
+            }),
+        }
+    }
+
+    #[test]
+    fn one_faulty_device_expires_only_its_own_letters() {
+        let mut letters = Letters::new(LetterLimits { bytes_max: 10_000, device_bytes_max: 3_000 });
+        assert_eq!(letters.add(letter(1, "good", 1000)), 0);
+        let expired: u64 = (2..20).map(|position| letters.add(letter(position, "faulty", 1000))).sum();
+        assert_eq!(expired, 16);
+        let open: Vec<u64> = letters.iter().map(|letter| letter.key.0).collect();
+        assert_eq!(open, [1, 18, 19]);
+    }
+
+    #[test]
+    fn a_closed_letter_cannot_be_closed_again() {
+        let mut letters = Letters::new(LetterLimits::default());
+        letters.add(letter(7, "d", 1));
+        assert!(letters.close("7-0").is_some());
+        assert!(letters.close("7-0").is_none());
+        assert_eq!((letters.bytes(), letters.len()), (0, 0));
+        assert!(letters.close("nonsense").is_none());
+    }
+
+    #[test]
+    fn the_line_is_the_contracts() {
+        let mut out = Vec::new();
+        letter(7, "d", 2).write_json(&mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"id":"7-0","received_at":"1970-01-01T00:00:00Z","topic":"","tenant":"default","device":"d","element":null,"reason":"malformed","detail":"","payload_base64":"eHg="}"#
+        );
+    }
+}

@@ -1,0 +1,355 @@
+//! Stage 2, keyed by device: time policy, identity, quality, the point, and on to the rules.
+
+use smallvec::SmallVec;
+use telemetry::flag::{TimeFlag, ValueFlags};
+use telemetry::hash::hash64;
+use telemetry::line_protocol::{PointHead, Stamp, write_reading};
+use telemetry::profile::{Profile, TimeRule};
+use telemetry::reading::{Element, Reading};
+use telemetry::registry::Device as Registered;
+use telemetry::time::{EventTime, IngestTime};
+use telemetry::topic::is_name;
+
+use crate::account::Reason;
+use crate::change::Shared;
+use crate::clock::clock_of;
+use crate::config::UnknownDevice;
+use crate::core::Pipeline;
+use crate::device::{Device, NO_MEASUREMENT, Untimed, device_hash};
+use crate::identity::{Verdict, hash_value};
+use crate::intake::{Context, Fault, SITE, marker};
+use crate::letter::Subject;
+use crate::outbox::{EntryKind, OutboxRecord};
+
+/// 2000-01-01T00:00:00Z in nanoseconds: no device of this field is older.
+const YEAR_2000: i64 = 946_684_800_000_000_000;
+/// How long a reading without a time is remembered, nanoseconds of journal time: 10 minutes.
+const UNTIMED_NANOS: i64 = 600_000_000_000;
+
+/// A device and what the registry says of it.
+pub(crate) struct Owner<'a> {
+    pub(crate) place: (usize, u32),
+    pub(crate) known: Option<&'a Registered>,
+}
+
+/// What becomes of a reading after the memory was asked.
+enum Fate {
+    News,
+    Duplicate,
+    Conflict(usize),
+}
+
+impl Pipeline {
+    /// Takes the elements of a batch: judged in order of time, results in the order of the payload; then the
+    /// alerts in the order of time, since one that ends must not stand before its beginning.
+    pub(crate) fn take_batch(&mut self, ctx: &mut Context<'_>, elements: Vec<Element>, out: &mut OutboxRecord) {
+        let Some(profile) = ctx.config.profile(ctx.profile) else { return };
+        let received_at = ctx.uplink.received_at;
+        let mut order: Vec<(i64, u32, Element)> = (0..)
+            .zip(elements)
+            .map(|(index, element)| (time_of(&profile.time, &element, received_at), index, element))
+            .collect();
+        order.sort_by_key(|(at, index, _)| (*at, *index));
+        let mut part = std::mem::take(&mut self.scratch.part);
+        part.begin(received_at);
+        self.scratch.alerts.begin(received_at);
+        ctx.alerts_wait = true;
+        let mut parts: Vec<(u32, std::ops::Range<usize>)> = Vec::with_capacity(order.len());
+        for (_, index, element) in order {
+            let begin = part.bytes().len();
+            self.take_element(ctx, index, element, &mut part);
+            parts.push((index, begin..part.bytes().len()));
+        }
+        parts.sort_by_key(|(index, _)| *index);
+        for (_, range) in parts {
+            out.append_entries(&part, range);
+        }
+        out.append_all(&self.scratch.alerts);
+        self.scratch.part = part;
+    }
+
+    /// Takes one reading: exactly one of point, dead letter, duplicate comes of it.
+    pub(crate) fn take_reading(&mut self, ctx: &mut Context<'_>, index: u32, mut reading: Reading, out: &mut OutboxRecord) {
+        let own = reading.device.take();
+        let name = own.as_deref().or(ctx.device).unwrap_or_default();
+        if !is_name(name) {
+            let detail = "it names no device".to_owned();
+            let fault = Fault { reason: Reason::BadElement, detail, device: "" };
+            return self.set_reading_aside(ctx, index, fault, out);
+        }
+        let known = ctx.config.device(ctx.tenant, name);
+        if known.is_none() && ctx.config.unknown == UnknownDevice::Quarantine {
+            let detail = "not in the registry".to_owned();
+            let fault = Fault { reason: Reason::UnknownDevice, detail, device: name };
+            return self.set_reading_aside(ctx, index, fault, out);
+        }
+        let Some(profile) = ctx.config.profile(ctx.profile) else { return };
+        let owner = Owner { place: self.place_of(ctx, name, known), known };
+        let stamp = self.stamp(profile, &reading, ctx, owner.place);
+        self.count(&owner, &reading);
+        if reading.observations.iter().all(|seen| seen.value.is_none()) {
+            let detail = "no property has a value".to_owned();
+            let fault = Fault { reason: Reason::NoValue, detail, device: name };
+            return self.set_reading_aside(ctx, index, fault, out);
+        }
+        match self.fate(ctx, &owner, &reading, &stamp) {
+            Fate::Duplicate => {
+                self.account.readings_duplicate += 1;
+                out.push(marker(EntryKind::Duplicate, ctx.is_redriven(), index));
+            }
+            Fate::Conflict(property) => {
+                let measurement = ctx.config.place(ctx.profile).and_then(|at| ctx.config.measurement(at.measurement));
+                let property = measurement.and_then(|known| known.properties.get(property)).map_or("", |name| name);
+                let at = EventTime::from_nanos(stamp.at_nanos);
+                let detail = format!("`{property}` has another value at {at}; the first stays");
+                self.set_reading_aside(ctx, index, Fault { reason: Reason::TimeConflict, detail, device: name }, out);
+            }
+            Fate::News => self.keep(ctx, &owner, (index, reading, stamp), out),
+        }
+    }
+
+    /// Finds the device, or makes room for it.
+    fn place_of(&mut self, ctx: &Context<'_>, name: &str, known: Option<&Registered>) -> (usize, u32) {
+        let shard = self.shard_of(ctx.tenant, name, known.and_then(|known| known.group.as_deref()));
+        let hash = device_hash(ctx.tenant, name);
+        let measurement = ctx.config.place(ctx.profile).map_or(NO_MEASUREMENT, |place| place.measurement);
+        let found = self.shards.get(shard).and_then(|held| held.find(hash, (ctx.tenant, name), measurement));
+        if let Some(at) = found {
+            self.settle(ctx.config, (shard, at), ctx.profile);
+            return (shard, at);
+        }
+        let device = Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
+        let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
+        self.watch(ctx.config, place, &mut Shared::default());
+        place
+    }
+
+    /// Applies the time policy: where the point stands, and what is wrong with its time.
+    fn stamp(&self, profile: &Profile, reading: &Reading, ctx: &Context<'_>, place: (usize, u32)) -> Stamp {
+        let received_at = ctx.uplink.received_at;
+        match judge_time(&profile.time, reading.sampled_at, received_at) {
+            Ok(at) => Stamp { at_nanos: at.as_nanos(), flag: None, sampled_at_raw: None },
+            Err(flag) => {
+                let before = self.device(place).map_or(0, |device| device.stamped_in(self.position));
+                Stamp {
+                    at_nanos: received_at.as_nanos().saturating_add(before),
+                    flag: Some(flag),
+                    sampled_at_raw: reading.sampled_at.map(EventTime::as_nanos),
+                }
+            }
+        }
+    }
+
+    /// Counts the reading in its uplink, and gaps of the device's sequence.
+    fn count(&mut self, owner: &Owner<'_>, reading: &Reading) {
+        let position = self.position;
+        let Some(device) = self.device_mut(owner.place) else { return };
+        device.count_in(position);
+        let Some(sequence) = reading.sequence else { return };
+        let expected = device.sequence.replace(sequence).and_then(|last| last.checked_add(1));
+        let gap = expected.map_or(0, |expected| u64::try_from(sequence.saturating_sub(expected)).unwrap_or(0));
+        // More than a day of 30 s readings at once is a reset, not a gap.
+        self.account.sequence_gaps += if gap > 2880 { 0 } else { gap };
+    }
+
+    /// Notes that the device gave data: its silence begins anew.
+    fn hear(&mut self, ctx: &Context<'_>, place: (usize, u32)) {
+        // A redrive is nothing that the device has just said.
+        if ctx.redrive.is_some() {
+            return;
+        }
+        if let Some(device) = self.device_mut(place) {
+            device.heard_at = ctx.uplink.received_at.as_nanos();
+        }
+        self.restart_silence(place, clock_of(ctx.uplink.source));
+    }
+
+    /// Asks the memory what the reading is, and remembers it.
+    fn fate(&mut self, ctx: &Context<'_>, owner: &Owner<'_>, reading: &Reading, stamp: &Stamp) -> Fate {
+        let mut hashes = std::mem::take(&mut self.scratch.hashes);
+        hashes.clear();
+        hashes.resize(self.device(owner.place).map_or(0, |device| device.latest.len()), 0);
+        for seen in &reading.observations {
+            let slot = ctx.slot(seen.property).and_then(|slot| hashes.get_mut(slot));
+            if let (Some(value), Some(slot)) = (&seen.value, slot) {
+                *slot = hash_value(value);
+            }
+        }
+        let most = ctx.config.identity_memory;
+        let replaces = ctx.redrive == Some(Subject::Point);
+        let fate = match self.device_mut(owner.place) {
+            Some(device) if stamp.flag.is_none() => timed_fate(device, stamp.at_nanos, &hashes, (most, replaces)),
+            Some(device) => untimed_fate(device, reading.sequence, &hashes, (most, ctx.uplink.received_at)),
+            None => Fate::News,
+        };
+        self.scratch.hashes = hashes;
+        fate
+    }
+
+    /// Keeps a reading: flags, point, rules.
+    fn keep(
+        &mut self,
+        ctx: &mut Context<'_>,
+        owner: &Owner<'_>,
+        (index, mut reading, stamp): (u32, Reading, Stamp),
+        out: &mut OutboxRecord,
+    ) {
+        let Some(profile) = ctx.config.profile(ctx.profile) else { return };
+        let mut values = std::mem::take(&mut self.scratch.values);
+        values.clear();
+        values.resize(profile.properties.len(), None);
+        let mut late = 0;
+        if let Some(device) = self.device_mut(owner.place) {
+            late = flag_and_note(ctx, device, (&mut reading, stamp.at_nanos), &mut values);
+            device.newest_at = device.newest_at.max(stamp.at_nanos);
+        }
+        self.hear(ctx, owner.place);
+        self.account.late += late;
+        self.account.points += 1;
+        if let Some(device) = self.device(owner.place) {
+            let tags = tags_of(profile, &reading, owner.known);
+            let head = PointHead { tenant: &device.tenant, site: &device.site, device: &device.name, tags: &tags };
+            out.push_with(EntryKind::Point, ctx.is_redriven(), index, |bytes| {
+                let has_value = write_reading(bytes, profile, &head, &reading, &stamp);
+                debug_assert!(has_value, "a reading without a value was set aside before");
+            });
+        }
+        // What the store refused had been judged when it came.
+        if ctx.redrive != Some(Subject::Point) {
+            let seen = (index, EventTime::from_nanos(stamp.at_nanos), values.as_slice());
+            if ctx.alerts_wait {
+                let mut alerts = std::mem::take(&mut self.scratch.alerts);
+                self.judge(ctx, owner, seen, &mut alerts);
+                self.scratch.alerts = alerts;
+            } else {
+                self.judge(ctx, owner, seen, out);
+            }
+        }
+        self.scratch.values = values;
+    }
+}
+
+/// Adds the flag `late`, notes good values as the newest, and hands them to the rules; returns how many are late.
+fn flag_and_note(
+    ctx: &Context<'_>,
+    device: &mut Device,
+    (reading, at): (&mut Reading, i64),
+    values: &mut [Option<f64>],
+) -> u64 {
+    let mut late = 0;
+    for seen in &mut reading.observations {
+        let property = usize::from(seen.property);
+        let Some(latest) = ctx.slot(seen.property).and_then(|slot| device.latest.get_mut(slot)) else { continue };
+        if seen.value.is_some() && at < latest.at_nanos {
+            seen.flags = seen.flags.with(ValueFlags::LATE);
+            late += 1;
+        }
+        if !seen.flags.is_good() {
+            continue;
+        }
+        if let (Some(value), Some(slot)) = (&seen.value, values.get_mut(property)) {
+            *slot = value.as_number();
+            latest.at_nanos = at;
+            latest.value = Some(value.clone());
+        }
+    }
+    late
+}
+
+fn timed_fate(device: &mut Device, at: i64, hashes: &[u32], (most, replaces): (usize, bool)) -> Fate {
+    match device.memory.check(at, hashes) {
+        Verdict::New => {
+            device.memory.remember(at, hashes, most);
+            Fate::News
+        }
+        Verdict::Merge { slot } => {
+            device.memory.merge(slot, hashes);
+            Fate::News
+        }
+        // What the store refused is not there: the repaired reading takes its place.
+        Verdict::Conflict { slot, .. } if replaces => {
+            device.memory.merge(slot, hashes);
+            Fate::News
+        }
+        Verdict::Duplicate if replaces => Fate::News,
+        Verdict::Duplicate => Fate::Duplicate,
+        Verdict::Conflict { property, .. } => Fate::Conflict(property),
+    }
+}
+
+/// Without a time to be trusted, sequence and content within ten minutes tell a repeat; without a sequence nothing does.
+fn untimed_fate(device: &mut Device, sequence: Option<i64>, hashes: &[u32], (most, received_at): (usize, IngestTime)) -> Fate {
+    let Some(sequence) = sequence else { return Fate::News };
+    let bytes: SmallVec<[u8; 64]> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
+    while device.untimed.front().is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS) {
+        device.untimed.pop_front();
+    }
+    if device.untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
+        return Fate::Duplicate;
+    }
+    if device.untimed.len() >= most.max(1) {
+        device.untimed.pop_front();
+    }
+    device.untimed.push_back(Untimed { sequence, content, received_at });
+    Fate::News
+}
+
+/// Judges the time a device gives. The error says what is wrong with it.
+fn judge_time(rule: &TimeRule, sampled_at: Option<EventTime>, received_at: IngestTime) -> Result<EventTime, TimeFlag> {
+    let at = sampled_at.ok_or(TimeFlag::Missing)?;
+    if rule.trust_device {
+        return Ok(at);
+    }
+    if at > received_at.as_event().plus(rule.future) {
+        return Err(TimeFlag::Future);
+    }
+    if at < received_at.as_event().minus(rule.past) || at.as_nanos() < YEAR_2000 {
+        return Err(TimeFlag::Past);
+    }
+    Ok(at)
+}
+
+fn time_of(rule: &TimeRule, element: &Element, received_at: IngestTime) -> i64 {
+    let sampled_at = match element {
+        Element::Reading(reading) => reading.sampled_at,
+        Element::Bad(_) => None,
+    };
+    judge_time(rule, sampled_at, received_at).unwrap_or(received_at.as_event()).as_nanos()
+}
+
+/// Returns the site: the registry's, else the topic's.
+pub(crate) fn site_of<'a>(known: Option<&'a Registered>, topic: Option<&'a str>) -> &'a str {
+    known.and_then(|known| known.site.as_deref()).or(topic).unwrap_or(SITE)
+}
+
+/// Returns the profile's tags: what the payload says, else the registry's column of that name.
+fn tags_of<'a>(
+    profile: &'a Profile,
+    reading: &'a Reading,
+    known: Option<&'a Registered>,
+) -> SmallVec<[(&'a str, &'a str); 4]> {
+    let mut tags = SmallVec::new();
+    for (index, tag) in (0_u16..).zip(&profile.tags) {
+        let said = reading.tags.iter().find(|(at, _)| *at == index).map(|(_, value)| &**value);
+        let column = || known.and_then(|known| known.columns.get(&tag.name)).map(String::as_str);
+        if let Some(value) = said.or_else(column) {
+            tags.push((tag.name.as_str(), value));
+        }
+    }
+    tags.sort_unstable();
+    tags
+}
+
+impl Device {
+    /// Returns how many readings of this device the uplink at `position` has brought so far.
+    fn stamped_in(&self, position: u64) -> i64 {
+        if self.last_position == position { i64::from(self.in_position) } else { 0 }
+    }
+
+    fn count_in(&mut self, position: u64) {
+        self.in_position = if self.last_position == position { self.in_position.saturating_add(1) } else { 1 };
+        self.last_position = position;
+    }
+}
+
