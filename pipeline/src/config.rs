@@ -59,9 +59,12 @@ pub struct Bundle {
     pub unknown: UnknownDevice,
     /// Readings remembered per device.
     pub identity_memory: u32,
-    /// Largest payload that is decoded, bytes.
-    pub max_payload: u64,
+    /// Largest payload that is decoded, bytes, by source in the order of the configuration.
+    pub max_payload: Vec<u64>,
 }
+
+/// Largest payload of a source that the configuration does not name, bytes: 256 KiB.
+const MAX_PAYLOAD: u64 = 256 << 10;
 
 impl Bundle {
     /// Returns the bundle's bytes; equal bundles have equal bytes.
@@ -106,8 +109,8 @@ pub struct ActiveConfig {
     pub unknown: UnknownDevice,
     /// Readings remembered per device.
     pub identity_memory: usize,
-    /// Largest payload that is decoded, bytes.
-    pub max_payload: u64,
+    /// Largest payload that is decoded, bytes, by source.
+    pub max_payload: Vec<u64>,
 }
 
 /// A measurement: what is remembered of a device is kept by it, whichever of its profiles decodes.
@@ -161,7 +164,7 @@ impl ActiveConfig {
             rules,
             unknown: bundle.unknown,
             identity_memory: usize::try_from(bundle.identity_memory).unwrap_or(usize::MAX),
-            max_payload: bundle.max_payload,
+            max_payload: bundle.max_payload.clone(),
         }))
     }
 
@@ -187,6 +190,12 @@ impl ActiveConfig {
     #[must_use]
     pub fn place(&self, profile: u16) -> Option<&Place> {
         self.places.get(usize::from(profile))
+    }
+
+    /// Returns the largest payload of a source that is decoded, bytes.
+    #[must_use]
+    pub fn max_payload(&self, source: u16) -> u64 {
+        self.max_payload.get(usize::from(source)).copied().unwrap_or(MAX_PAYLOAD)
     }
 
     /// Returns a measurement by its index.

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use telemetry::reading::Element;
 use telemetry::time::IngestTime;
 
 use crate::account::Account;
@@ -12,7 +13,7 @@ use crate::config::ActiveConfig;
 use crate::device::{Device, Shard, device_hash};
 use crate::letter::{LetterLimits, Letters};
 use crate::outbox::OutboxRecord;
-use crate::record::{Record, RecordError, Tick};
+use crate::record::{Record, RecordError, Tick, Uplink};
 
 /// The head of a journal record, as the log gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,23 @@ pub struct Head {
     pub position: u64,
     /// How many uplinks stand up to and including this record.
     pub ordinal: u64,
+}
+
+/// A reading of recorded data.
+#[derive(Debug)]
+pub struct Recorded<'a> {
+    /// The row as an uplink: when it counts as taken in, a topic for dead letters, its bytes.
+    pub uplink: Uplink<'a>,
+    /// Index of the profile in the active configuration.
+    pub profile: u16,
+    /// Whose device it is.
+    pub tenant: &'a str,
+    /// Where the device stands, if the mapping says so.
+    pub site: Option<&'a str>,
+    /// The device.
+    pub device: &'a str,
+    /// What the mapping made of the row.
+    pub element: Element,
 }
 
 /// Where the pipeline finds the configuration that a record names.
@@ -161,6 +179,18 @@ impl Pipeline {
         }
         debug_assert!(self.account.balances(), "P1 at position {position}: {:?}", self.account);
         Ok(())
+    }
+
+    /// Applies a reading of recorded data, whose row was decoded by a mapping instead of a profile's codec. All that
+    /// follows the codec is the same as for an uplink.
+    pub fn apply_recorded(&mut self, head: Head, recorded: Recorded<'_>, out: &mut OutboxRecord) {
+        self.position = head.position;
+        self.letter_number = 0;
+        self.account.uplink_ordinal = head.ordinal;
+        self.now = self.now.max(recorded.uplink.received_at.as_nanos());
+        out.begin(recorded.uplink.received_at);
+        self.take_recorded(recorded, out);
+        debug_assert!(self.account.balances(), "P1 at position {}: {:?}", head.position, self.account);
     }
 
     /// Counts the uplinks that a damaged record took along: gaps in the ordinals of the headers.

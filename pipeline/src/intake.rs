@@ -11,7 +11,7 @@ use telemetry::registry::Device as Registered;
 
 use crate::account::Reason;
 use crate::config::{ActiveConfig, UnknownDevice};
-use crate::core::Pipeline;
+use crate::core::{Pipeline, Recorded};
 use crate::letter::{Letter, PAYLOAD_KEPT_MAX, Subject};
 use crate::outbox::{Entry, EntryKind, OutboxRecord};
 use crate::record::{Origin, Redrive, Rejected, Uplink};
@@ -76,6 +76,24 @@ impl Pipeline {
     /// Takes an uplink in.
     pub(crate) fn take_uplink(&mut self, uplink: &Uplink<'_>, out: &mut OutboxRecord) {
         self.work(uplink, None, None, out);
+    }
+
+    /// Takes a reading of recorded data in.
+    pub(crate) fn take_recorded(&mut self, recorded: Recorded<'_>, out: &mut OutboxRecord) {
+        let Some(config) = self.config.clone() else { return };
+        let mut ctx = Context {
+            config: &config,
+            uplink: &recorded.uplink,
+            redrive: None,
+            profile: recorded.profile,
+            tenant: recorded.tenant,
+            site: recorded.site,
+            device: Some(recorded.device),
+            is_batch: false,
+            alerts_wait: false,
+            origin: None,
+        };
+        self.take_elements(&mut ctx, Decoded { elements: vec![recorded.element], is_batch: false }, None, out);
     }
 
     /// Takes an uplink, or one element of it, and accounts for it.
@@ -288,7 +306,7 @@ impl Pipeline {
 
 fn is_too_large(config: &ActiveConfig, uplink: &Uplink<'_>) -> bool {
     let held = u64::try_from(uplink.payload.len()).unwrap_or(u64::MAX);
-    uplink.full_len > config.max_payload || uplink.full_len > held
+    uplink.full_len > config.max_payload(uplink.source) || uplink.full_len > held
 }
 
 fn too_large(uplink: &Uplink<'_>) -> String {

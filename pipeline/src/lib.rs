@@ -35,7 +35,7 @@ pub mod view;
 pub use crate::account::{Account, Reason};
 pub use crate::balance::{Balance, StoreTotals};
 pub use crate::config::{ActiveConfig, Bundle};
-pub use crate::core::{ApplyError, ConfigSource, Head, Limits, Pipeline};
+pub use crate::core::{ApplyError, ConfigSource, Head, Limits, Pipeline, Recorded};
 pub use crate::device::Latest;
 pub use crate::outbox::{Entries, Entry, EntryKind, OutboxRecord};
 pub use crate::record::Record;

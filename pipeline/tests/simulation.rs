@@ -103,7 +103,7 @@ fn bundle(rules: &[(&str, &str)], unknown: UnknownDevice) -> Bundle {
         ],
         unknown,
         identity_memory: 8,
-        max_payload: 2000,
+        max_payload: vec![2000],
     }
 }
 

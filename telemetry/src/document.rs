@@ -3,17 +3,23 @@
 //! A getter that finds something wrong notes a [`Problem`] and returns `None`; reading goes on.
 //! [`Section::finish`] reports what nobody asked for, with the nearest known key.
 
+mod tree;
+mod word;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
-
-use crate::problem::{Problem, excerpt};
+use crate::problem::Problem;
 use crate::text::{Text, say};
 use crate::time::parse_duration;
+
+pub use tree::{Node, NodeValue, parse_tree};
+pub use word::{nearest, parse_size};
+
+use tree::as_number;
 
 /// The problems found so far; clones share one list.
 #[derive(Debug, Clone, Default)]
@@ -44,122 +50,6 @@ impl Problems {
         all.sort();
         all.dedup();
         all
-    }
-}
-
-/// A value of a document, with the line it stands on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    /// Line in the file, from 1; `None` where the value came from elsewhere.
-    pub line: Option<u32>,
-    /// The value.
-    pub value: NodeValue,
-}
-
-/// The value of a [`Node`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum NodeValue {
-    /// Text.
-    Text(String),
-    /// A whole number.
-    Integer(i64),
-    /// A number with a fraction.
-    Float(f64),
-    /// Truth.
-    Truth(bool),
-    /// A date, time or both, as written.
-    Datetime(String),
-    /// A list.
-    Array(Vec<Node>),
-    /// A table.
-    Table(BTreeMap<String, Node>),
-}
-
-impl NodeValue {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "kind.string",
-            Self::Integer(_) => "kind.integer",
-            Self::Float(_) => "kind.number",
-            Self::Truth(_) => "kind.truth",
-            Self::Datetime(_) => "kind.datetime",
-            Self::Array(_) => "kind.array",
-            Self::Table(_) => "kind.table",
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::Text(text) => excerpt(&format!("\"{text}\"")),
-            Self::Integer(number) => number.to_string(),
-            Self::Float(number) => number.to_string(),
-            Self::Truth(truth) => truth.to_string(),
-            Self::Datetime(at) => at.clone(),
-            Self::Array(items) => {
-                let items: Vec<String> = items.iter().map(|item| item.value.written()).collect();
-                excerpt(&format!("[{}]", items.join(", ")))
-            }
-            Self::Table(_) => String::new(),
-        }
-    }
-}
-
-/// Parses a TOML text into its tree; notes each syntax error and keeps what is readable.
-#[must_use]
-pub fn parse_tree(file: &str, text: &str, problems: &Problems) -> BTreeMap<String, Node> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let lines = Lines::of(text);
-    for error in errors {
-        problems.add(Problem {
-            file: file.to_owned(),
-            line: error.span().and_then(|span| lines.number(span.start)),
-            key: String::new(),
-            value: String::new(),
-            what: say("document.syntax", &[("detail", &error.message().replace('\n', " "))]),
-            remedy: say("document.syntax.remedy", &[]),
-        });
-    }
-    lines.table(table.get_ref())
-}
-
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(text.match_indices('\n').map(|(at, _)| at).collect())
-    }
-
-    fn number(&self, offset: usize) -> Option<u32> {
-        u32::try_from(self.0.partition_point(|newline| *newline < offset) + 1).ok()
-    }
-
-    fn table(&self, table: &DeTable<'_>) -> BTreeMap<String, Node> {
-        let node = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-            let line = self.number(key.span().start);
-            (key.get_ref().to_string(), Node { line, value: self.value(value.get_ref()) })
-        };
-        table.iter().map(node).collect()
-    }
-
-    fn value(&self, value: &DeValue<'_>) -> NodeValue {
-        match value {
-            DeValue::String(text) => NodeValue::Text(text.to_string()),
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or_else(|_| NodeValue::Text(number.as_str().to_owned()), NodeValue::Integer),
-            DeValue::Float(number) => number
-                .as_str()
-                .parse()
-                .map_or_else(|_| NodeValue::Text(number.as_str().to_owned()), NodeValue::Float),
-            DeValue::Boolean(truth) => NodeValue::Truth(*truth),
-            DeValue::Datetime(at) => NodeValue::Datetime(at.to_string()),
-            DeValue::Array(items) => NodeValue::Array(
-                items
-                    .iter()
-                    .map(|item| Node { line: self.number(item.span().start), value: self.value(item.get_ref()) })
-                    .collect(),
-            ),
-            DeValue::Table(table) => NodeValue::Table(self.table(table)),
-        }
     }
 }
 
@@ -247,7 +137,11 @@ impl Section {
     /// Notes that a required key is absent.
     pub fn missing(&self, key: &str, kind: &str) {
         let kind = say(kind, &[]);
-        self.problem(key, say("document.missing", &[("key", &key)]), with_kind("document.missing.remedy", key, &kind));
+        self.problem(
+            key,
+            say("document.missing", &[("key", &key)]),
+            with_kind("document.missing.remedy", key, &kind),
+        );
     }
 
     fn ask(&mut self, key: &'static str) -> Option<&Node> {
@@ -299,7 +193,9 @@ impl Section {
             NodeValue::Text(text) => Some(vec![text.clone()]),
             NodeValue::Array(items) => items
                 .iter()
-                .map(|item| if let NodeValue::Text(text) = &item.value { Some(text.clone()) } else { None })
+                .map(|item| {
+                    if let NodeValue::Text(text) = &item.value { Some(text.clone()) } else { None }
+                })
                 .collect(),
             NodeValue::Integer(_)
             | NodeValue::Float(_)
@@ -319,7 +215,9 @@ impl Section {
         let number = match &value {
             NodeValue::Integer(number) => *number,
             // A value of the environment is always text.
-            NodeValue::Text(text) if text.parse::<i64>().is_ok() => text.parse().unwrap_or_default(),
+            NodeValue::Text(text) if text.parse::<i64>().is_ok() => {
+                text.parse().unwrap_or_default()
+            }
             NodeValue::Text(_)
             | NodeValue::Float(_)
             | NodeValue::Truth(_)
@@ -413,7 +311,8 @@ impl Section {
     /// Returns what a word stands for.
     pub fn choice<T: Clone>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
-        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning.clone());
+        let found =
+            choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning.clone());
         if found.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             let remedy = match nearest(&text, &words) {
@@ -446,7 +345,9 @@ impl Section {
     pub fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let Some(node) = self.node(key) else { return Vec::new() };
         let items = match node.value {
-            NodeValue::Table(entries) => return vec![self.below(key.to_owned(), node.line, entries)],
+            NodeValue::Table(entries) => {
+                return vec![self.below(key.to_owned(), node.line, entries)];
+            }
             NodeValue::Array(items) => items,
             other @ (NodeValue::Text(_)
             | NodeValue::Integer(_)
@@ -496,51 +397,6 @@ fn with_kind(message: &str, key: &str, kind: &Text) -> Text {
     }
 }
 
-fn as_number(value: &NodeValue) -> Option<f64> {
-    let number = match value {
-        NodeValue::Float(number) => *number,
-        #[expect(clippy::cast_precision_loss, reason = "limits and ranges are far below 2^53")]
-        NodeValue::Integer(number) => *number as f64,
-        NodeValue::Text(text) => text.parse().ok()?,
-        NodeValue::Truth(_) | NodeValue::Datetime(_) | NodeValue::Array(_) | NodeValue::Table(_) => return None,
-    };
-    number.is_finite().then_some(number)
-}
-
-/// Returns the known word nearest to a mistyped one, if one is near enough to be meant.
-#[must_use]
-pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
-}
-
-/// Reads a size: a number and `B`, `KB`, `MB`, `GB`, `TB` or `KiB`, `MiB`, `GiB`, `TiB`.
-#[must_use]
-pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(split)?;
-    let factor: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "KB" | "kB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    let number = number.replace('_', "");
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor);
-    }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are far below 2^53, and checked")]
-    let bytes = number.parse::<f64>().ok().map(|n| n * factor as f64).filter(|n| (0.0..9e15).contains(n))? as u64;
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -581,7 +437,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("8 GiB", 8 << 30), ("256 KiB", 262_144), ("1.5 KiB", 1536), ("12", 12), ("3MB", 3_000_000)] {
+        for (text, bytes) in [
+            ("8 GiB", 8 << 30),
+            ("256 KiB", 262_144),
+            ("1.5 KiB", 1536),
+            ("12", 12),
+            ("3MB", 3_000_000),
+        ] {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         assert_eq!(parse_size("8 gigs"), None);

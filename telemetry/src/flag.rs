@@ -16,8 +16,12 @@ impl ValueFlags {
     /// Older than the newest good observation of that device and property.
     pub const LATE: Self = Self(8);
 
-    const CODES: [(Self, &'static str); 4] =
-        [(Self::LATE, "late"), (Self::MISSING, "missing"), (Self::RANGE, "range"), (Self::TYPE, "type")];
+    const CODES: [(Self, &'static str); 4] = [
+        (Self::LATE, "late"),
+        (Self::MISSING, "missing"),
+        (Self::RANGE, "range"),
+        (Self::TYPE, "type"),
+    ];
 
     /// Returns whether no flag is set.
     #[must_use]

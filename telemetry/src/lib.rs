@@ -11,9 +11,22 @@
 //!
 //! Pure: no clock, file, socket or runtime. Files come in as text with their names.
 
+pub mod codec;
 pub mod document;
 pub mod flag;
+pub mod hash;
+pub mod line_protocol;
+pub mod mapping;
+pub mod path;
 pub mod problem;
+pub mod profile;
 pub mod reading;
+pub mod registry;
 pub mod text;
 pub mod time;
+pub mod time_format;
+pub mod topic;
+pub mod unit;
+
+#[cfg(test)]
+mod shared_data;

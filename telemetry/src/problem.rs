@@ -54,9 +54,14 @@ impl Display for Problem {
 /// Cuts quoted input to what fits a line.
 #[must_use]
 pub fn excerpt(input: &str) -> String {
-    const MOST: usize = 80;
+    excerpt_of(input, 80)
+}
+
+/// Cuts a text to a number of characters, and makes control characters spaces.
+#[must_use]
+pub fn excerpt_of(input: &str, chars_max: usize) -> String {
     let mut chars = input.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut out: String = chars.by_ref().take(MOST).collect();
+    let mut out: String = chars.by_ref().take(chars_max).collect();
     if chars.next().is_some() {
         out.push('…');
     }

@@ -1,12 +1,13 @@
 //! A reading: all observations of one device at one time, as its codec found them.
 
+use bincode::{Decode, Encode};
 use smallvec::SmallVec;
 
 use crate::flag::ValueFlags;
 use crate::time::EventTime;
 
 /// One value as stored: the field of a point.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Value {
     /// A finite number in the property's unit.
     Float(f64),
@@ -24,7 +25,10 @@ impl Value {
     pub fn as_number(&self) -> Option<f64> {
         match self {
             Self::Float(number) => Some(*number),
-            #[expect(clippy::cast_precision_loss, reason = "a comparison with a limit needs no more than 53 bits")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a comparison with a limit needs no more than 53 bits"
+            )]
             Self::Int(number) => Some(*number as f64),
             Self::Bool(truth) => Some(f64::from(u8::from(*truth))),
             Self::Text(_) => None,
@@ -60,6 +64,10 @@ pub struct Reading {
 
 /// One element of an uplink: a reading, or what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every element is a reading; a box would cost an allocation each"
+)]
 pub enum Element {
     /// A reading; it may still lack every value.
     Reading(Reading),

@@ -124,7 +124,9 @@ fn catalogue() -> &'static Catalogue {
             let table = file.parse::<toml::Table>();
             debug_assert!(table.is_ok(), "a catalogue file is not TOML: {table:?}");
             for (key, entry) in table.unwrap_or_default() {
-                let of = |lang| entry.get(lang).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+                let of = |lang| {
+                    entry.get(lang).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+                };
                 all.insert(key, (of("zh"), of("en")));
             }
         }
@@ -138,7 +140,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn placeholders(text: &str) -> BTreeSet<&str> {
-        text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect()
+        text.split('{')
+            .skip(1)
+            .filter_map(|part| part.split_once('}'))
+            .map(|(name, _)| name)
+            .collect()
     }
 
     #[test]

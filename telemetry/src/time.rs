@@ -131,7 +131,7 @@ pub fn show_duration(wait: Duration) -> String {
         (1_000, "us"),
         (1, "ns"),
     ];
-    let whole = units.iter().find(|(size, _)| nanos > 0 && nanos % size == 0);
+    let whole = units.iter().find(|(size, _)| nanos > 0 && nanos.is_multiple_of(*size));
     whole.map_or_else(|| "0s".to_owned(), |(size, unit)| format!("{}{unit}", nanos / size))
 }
 
@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_alike() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("30d", 2_592_000), ("0s", 0)] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("2h", 7200), ("30d", 2_592_000), ("0s", 0)]
+        {
             let wait = parse_duration(text).unwrap();
             assert_eq!(wait.as_secs(), seconds, "{text}");
             assert_eq!(parse_duration(&show_duration(wait)), Some(wait));

@@ -1,0 +1,115 @@
+//! Whether the store counts as ready, and when to ask it next.
+//!
+//! ```text
+//!          probe failed, or the writer halts                  (not ready within 4.5 s of the failure)
+//!  Ready ───────────────────────────────────▶ NotReady
+//!    ▲                                            │
+//!    └── probe passed and the writer not halted ──┘           (ready within 4.5 s of the recovery)
+//! ```
+
+use std::time::Duration;
+
+/// Time between the end of one probe and the next; with [`PROBE_TIMEOUT`] it gives the times above.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// Longest time of one probe.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// Whether the store answers and takes data. Times are monotonic, since any fixed moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    answers: bool,
+    halted: bool,
+    next_probe: Duration,
+}
+
+impl Readiness {
+    /// Makes one that is not ready and wants a probe at once.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { answers: false, halted: false, next_probe: Duration::ZERO }
+    }
+
+    /// Takes the result of a probe.
+    pub const fn handle_probe(&mut self, now: Duration, passed: bool) {
+        self.answers = passed;
+        self.next_probe = now.saturating_add(PROBE_INTERVAL);
+    }
+
+    /// Takes the end of a write: `None` settled, `Some` failed with this remedy.
+    ///
+    /// A store that is only busy or away is judged by the probes; one that a person must repair is not
+    /// ready however well it answers.
+    pub const fn handle_write(&mut self, failed: Option<crate::Remedy>) {
+        match failed {
+            None => {
+                self.answers = true;
+                self.halted = false;
+            }
+            Some(crate::Remedy::Halt) => self.halted = true,
+            Some(_) => {}
+        }
+    }
+
+    /// Returns when the next probe is due.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Duration {
+        self.next_probe
+    }
+
+    /// Returns whether the store answers and takes data.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.answers && !self.halted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Remedy;
+
+    /// Probes as a shell would, against a store that is away from `down` until `up` and then hangs or
+    /// refuses; returns when readiness fell and when it came back.
+    fn run(down: u64, up: u64, each_probe: Duration) -> (Duration, Duration) {
+        let (down, up) = (Duration::from_millis(down), Duration::from_millis(up));
+        let mut ready = Readiness::new();
+        let (mut now, mut fell, mut rose) = (Duration::ZERO, None, None);
+        while rose.is_none() {
+            now = now.max(ready.poll_timeout());
+            let passed = now < down || now >= up;
+            now += if passed { Duration::ZERO } else { each_probe };
+            ready.handle_probe(now, passed);
+            if !ready.is_ready() {
+                fell = fell.or(Some(now));
+            } else if fell.is_some() {
+                rose = Some(now);
+            }
+        }
+        (fell.unwrap() - down, rose.unwrap() - up)
+    }
+
+    #[test]
+    fn readiness_falls_within_ten_seconds_and_returns_within_five() {
+        for down in (1..5_000).step_by(137) {
+            for each in [Duration::ZERO, PROBE_TIMEOUT] {
+                let (fell, rose) = run(down, down + 30_011, each);
+                assert!(fell <= Duration::from_secs(10), "{down} {each:?}: fell after {fell:?}");
+                assert!(rose <= Duration::from_secs(5), "{down} {each:?}: rose after {rose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_halted_writer_is_not_ready_however_well_the_store_answers() {
+        let mut ready = Readiness::new();
+        ready.handle_probe(Duration::ZERO, true);
+        assert!(ready.is_ready());
+        ready.handle_write(Some(Remedy::Backoff));
+        assert!(ready.is_ready(), "busy is no failure of the store");
+        ready.handle_write(Some(Remedy::Halt));
+        ready.handle_probe(Duration::from_secs(2), true);
+        assert!(!ready.is_ready());
+        ready.handle_write(None);
+        assert!(ready.is_ready());
+    }
+}
