@@ -133,7 +133,7 @@ impl<'a> Isolation<'a> {
         }
         if !old.is_empty() {
             self.pending.push(Part { lines, words: Arc::clone(words) });
-        } else if lines.len() == 1 || dropped(words).is_some_and(|count| count >= 1) {
+        } else if lines.len() == 1 || dropped(words).is_some_and(|count| count >= lines.len()) {
             for at in lines {
                 self.reject(at, reason(words), words);
             }
