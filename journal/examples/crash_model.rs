@@ -1,6 +1,7 @@
 //! Runs the crash model: `crash_model --points N [--seed N] [--planted NAME]`.
 //!
-//! Prints the crash points lived through and how long that took, or the first seed that breaks a promise.
+//! Prints the crash points lived through and how long that took, or the first seed that breaks a
+//! promise.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "prints its result")]
 
 use journal::sim::Planted;
@@ -16,7 +17,10 @@ struct Wish {
 
 fn main() -> ExitCode {
     let Some(Wish { points, seed, planted }) = parse(std::env::args().skip(1)) else {
-        eprintln!("usage: crash_model --points N [--seed N] [--planted {}]", Planted::ALL.map(Planted::name).join("|"));
+        eprintln!(
+            "usage: crash_model --points N [--seed N] [--planted {}]",
+            Planted::ALL.map(Planted::name).join("|")
+        );
         return ExitCode::from(2);
     };
     let begun = Instant::now();
@@ -30,7 +34,9 @@ fn main() -> ExitCode {
             }
             Err(broken) => {
                 println!("broken: {broken}");
-                println!("again: crash_model --points 1 --seed {}", broken.seed);
+                let same = planted
+                    .map_or(String::new(), |planted| format!(" --planted {}", planted.name()));
+                println!("again: crash_model --points 1 --seed {}{same}", broken.seed);
                 return ExitCode::from(3);
             }
         }
@@ -52,7 +58,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
         match key.as_str() {
             "--points" => wish.points = value.parse().ok()?,
             "--seed" => wish.seed = value.parse().ok()?,
-            "--planted" => wish.planted = Some(Planted::ALL.into_iter().find(|planted| planted.name() == value)?),
+            "--planted" => {
+                wish.planted =
+                    Some(Planted::ALL.into_iter().find(|planted| planted.name() == value)?)
+            }
             _ => return None,
         }
     }

@@ -1,7 +1,7 @@
 //! Small durable state: cursors, and files replaced as a whole.
 //!
-//! A cursor file has two slots of 16 KiB. A store writes the slot that does not hold the newest value, so
-//! that a torn write never takes both:
+//! A cursor file has two slots of 16 KiB. A store writes the slot that does not hold the newest
+//! value, so that a torn write never takes both:
 //!
 //! | offset in the slot | bytes | what |
 //! |---|---|---|
@@ -22,8 +22,8 @@ const SLOT_BYTES: u64 = 16 << 10;
 const MAGIC: [u8; 4] = *b"TLcu";
 const SLOT_HEAD: usize = 20;
 
-/// A small value that survives crashes: after one it is the last one stored, or the one whose storing was
-/// under way.
+/// A small value that survives crashes: after one it is the last one stored, or the one whose
+/// storing was under way.
 #[derive(Debug)]
 pub struct CursorFile {
     file: Arc<dyn DiskFile>,
@@ -60,10 +60,19 @@ impl CursorFile {
     pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let file = match disk.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => make(disk, path)?,
-            file => file?,
+            opened => {
+                let file = opened?;
+                // The name may be there only because the process, not the machine, died before its
+                // sync.
+                disk.sync_dir(parent(path))?;
+                file
+            }
         };
         let newest = [0, 1].into_iter().filter_map(|slot| read_slot(&*file, slot).transpose());
-        let newest = newest.collect::<io::Result<Vec<_>>>()?.into_iter().max_by_key(|(sequence, _)| *sequence);
+        let newest = newest
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .max_by_key(|(sequence, _)| *sequence);
         let mut cursor = Self { file, sequence: 0, value: None };
         if let Some((sequence, value)) = newest {
             // After a failed fsync it may stand in the page cache alone.
@@ -147,11 +156,12 @@ fn decode_slot(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
         .then(|| (u64::from_le_bytes(*sequence), value.to_vec()))
 }
 
-/// Replaces a file as a whole: after a crash it holds the old bytes or the new ones, and the new ones
-/// once this has returned.
+/// Replaces a file as a whole: after a crash it holds the old bytes or the new ones, and the new
+/// ones once this has returned.
 ///
 /// # Errors
-/// What the disk says; the old bytes stand, unless only the last step, making the name durable, failed.
+/// What the disk says; the old bytes stand, unless only the last step, making the name durable,
+/// failed.
 pub fn atomic_write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let written = disk.create(&temporary).and_then(|file| {
@@ -159,7 +169,8 @@ pub fn atomic_write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
         file.sync_all()
     });
     if let Err(e) = written {
-        // Gives the space back, where it can be given; the first error says more than this one would.
+        // Gives the space back, where it can be given; the first error says more than this one
+        // would.
         drop(disk.remove(&temporary));
         return Err(e);
     }

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl Log {
-    /// Removes the segments that hold only records below `position`, oldest first; the newest segment
-    /// stays. Cheap when there is nothing to remove. A reader still in them gets `ReadError::Cut`.
+    /// Removes the segments that hold only records below `position`, oldest first; the newest
+    /// segment stays. Cheap when there is nothing to remove. A reader still in them gets
+    /// `ReadError::Cut`.
     ///
     /// # Errors
     /// [`CutError`]; the same call may be made again.
@@ -31,13 +32,13 @@ impl Log {
         }
     }
 
-    /// Takes away every record above `position`, also buffered ones, and makes that durable. Readers
-    /// do not see a position twice, even if it is appended again. A position below everything kept leaves an
-    /// empty log that ends at `position`, with ordinal 0.
+    /// Takes away every record above `position`, also buffered ones, and makes that durable.
+    /// Readers do not see a position twice, even if it is appended again. A position below
+    /// everything kept leaves an empty log that ends at `position`, with ordinal 0.
     ///
     /// # Errors
-    /// [`CutError`]; [`Log::end`] says what is left, and the same call may be made again. What was taken
-    /// away may come back if the log is opened again before something newer is durable.
+    /// [`CutError`]; [`Log::end`] says what is left, and the same call may be made again. What was
+    /// taken away may come back if the log is opened again before something newer is durable.
     pub fn truncate_after(&mut self, position: u64) -> Result<End, CutError> {
         self.sync_removed()?;
         if position >= self.last.position {
@@ -48,7 +49,8 @@ impl Log {
         while let Some((newest, before)) = self.newest_two() {
             let after = newest.head.after;
             if self.last.position <= position {
-                // Also what never counted, behind a failed fsync or a full disk, must not come back.
+                // Also what never counted, behind a failed fsync or a full disk, must not come
+                // back.
                 self.seal(&newest, Seal { end: newest.extent().end, last: self.last })?;
                 break;
             }
@@ -57,7 +59,8 @@ impl Log {
                 break;
             }
             if let Some(before) = &before {
-                // Its end, and that what follows there is dead, stood only in the head that goes now.
+                // Its end, and that what follows there is dead, stood only in the head that goes
+                // now.
                 self.seal(before, Seal { end: before.extent().end, last: after })?;
             }
             self.remove(&newest)?;
@@ -105,7 +108,8 @@ impl Log {
         let mut last = segment.head.after;
         let (mut offset, mut end) = (HEAD_BYTES, HEAD_BYTES);
         loop {
-            let step = window.step(&*file, Stretch { salt, offset, limit, above: last.position })?;
+            let step =
+                window.step(&*file, Stretch { salt, offset, limit, above: last.position })?;
             let (head, len) = match step {
                 Step::Record(head) => (Some(head), head.size()),
                 Step::Hole(hole) => (hole.head, hole.len),
@@ -125,7 +129,8 @@ impl Log {
 
     fn seal(&self, segment: &Segment, seal: Seal) -> Result<(), CutError> {
         let path = self.shared.path(&segment.head);
-        let sealed = self.shared.disk.open(&path).and_then(|file| self.shared.seal(segment, &*file, seal));
+        let sealed =
+            self.shared.disk.open(&path).and_then(|file| self.shared.seal(segment, &*file, seal));
         sealed.map_err(|source| CutError { doing: "seal", path, source })
     }
 
@@ -150,7 +155,11 @@ impl Log {
     fn sync_removed(&mut self) -> Result<(), CutError> {
         if self.names_unsynced {
             let synced = self.shared.disk.sync_dir(&self.shared.dir);
-            synced.map_err(|source| CutError { doing: "sync folder", path: self.shared.dir.clone(), source })?;
+            synced.map_err(|source| CutError {
+                doing: "sync folder",
+                path: self.shared.dir.clone(),
+                source,
+            })?;
             self.names_unsynced = false;
         }
         Ok(())

@@ -29,7 +29,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Returns the names of the files in a folder, in no order; names that are no UTF-8 are left out.
+    /// Returns the names of the files in a folder, in no order; names that are no UTF-8 are left
+    /// out.
     ///
     /// # Errors
     /// What the system says; `NotFound` when there is no such folder.
@@ -44,12 +45,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// Returns the free space of the file system that holds `dir`, in bytes, for an unprivileged user.
+    /// Returns the free space of the file system that holds `dir`, in bytes, for an unprivileged
+    /// user.
     ///
     /// # Errors
     /// What the system says.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Returns bits that no earlier call on this machine returned; they salt segments. Not for secrets.
+    /// Returns bits that no earlier call on this machine returned; they salt segments. Not for
+    /// secrets.
     fn entropy(&self) -> u64 {
         RandomState::new().hash_one(0_u8)
     }
@@ -78,8 +81,8 @@ pub trait DiskFile: Debug + Send + Sync {
     /// # Errors
     /// As [`DiskFile::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
-    /// Reserves the blocks of the first `len` bytes and makes the file at least that long. What stands
-    /// in blocks never written is not promised.
+    /// Reserves the blocks of the first `len` bytes and makes the file at least that long. What
+    /// stands in blocks never written is not promised.
     ///
     /// # Errors
     /// What the system says.
@@ -115,7 +118,11 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 /// Writes all of `bytes`, however short the single writes are.
-pub(crate) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(
+    file: &dyn DiskFile,
+    mut bytes: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -131,7 +138,11 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u6
 }
 
 /// Reads until `buffer` is full or the file ends; returns the bytes read.
-pub(crate) fn read_full_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_full_at(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     let mut have = 0;
     while let Some(rest) = buffer.get_mut(have..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + have as u64) {

@@ -167,7 +167,8 @@ impl SegmentHead {
         self.encode().repeat(2)
     }
 
-    /// Reads copy A, or copy B where A is damaged. `None`: both are, or they belong to another file.
+    /// Reads copy A, or copy B where A is damaged. `None`: both are, or they belong to another
+    /// file.
     pub(crate) fn decode(bytes: &[u8], name: SegmentName) -> Option<Self> {
         Self::decode_copy(bytes, name).or_else(|| Self::decode_copy(bytes.get(COPY_B..)?, name))
     }
@@ -264,7 +265,8 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, record: &Appended<'_>, place: Pla
     Some(())
 }
 
-/// What the CRC of a record's head begins with: a record means nothing in another segment or at another place.
+/// What the CRC of a record's head begins with: a record means nothing in another segment or at
+/// another place.
 fn seed(salt: u32, offset: u64) -> Option<u32> {
     Some(salt ^ u32::try_from(offset).ok()?)
 }

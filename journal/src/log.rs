@@ -2,7 +2,8 @@
 
 use crate::disk::{Disk, DiskFile, is_full, write_all_at};
 use crate::format::{
-    Appended, End, HEAD_BYTES, Link, Place, Seal, SegmentHead, SegmentName, encode_record, record_size,
+    Appended, End, HEAD_BYTES, Link, Place, Seal, SegmentHead, SegmentName, encode_record,
+    record_size,
 };
 use crate::options::{AppendError, LogOptions, OpenError, Opened, Visible, WriteError};
 use crate::reader::{ReadFrom, Reader};
@@ -70,11 +71,16 @@ impl From<io::Error> for Failure {
 }
 
 impl Log {
-    /// Opens the log in `dir`, creating it where there is none, takes its lock, and repairs what a crash left.
+    /// Opens the log in `dir`, creating it where there is none, takes its lock, and repairs what a
+    /// crash left.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<(Self, Opened), OpenError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+    ) -> Result<(Self, Opened), OpenError> {
         options.check()?;
         let lock = recover::take_lock(&*disk, dir)?;
         let shared = Arc::new(Shared::new(disk, dir.to_owned(), true));
@@ -106,7 +112,10 @@ impl Log {
     pub fn append(&mut self, record: Appended<'_>) -> Result<(), AppendError> {
         let size = record_size(record.payload.len());
         if record.position <= self.last.position {
-            return Err(AppendError::Position { position: record.position, last: self.last.position });
+            return Err(AppendError::Position {
+                position: record.position,
+                last: self.last.position,
+            });
         }
         let segment_bytes = self.options.segment_bytes;
         let too_large = AppendError::TooLarge { bytes: size, segment_bytes };
@@ -153,8 +162,8 @@ impl Log {
         self.parts.push(Part { name, after, start, bytes, last: self.last });
     }
 
-    /// Hands the buffer to the file; with [`Visible::Written`] readers see it then. A full segment is
-    /// fsynced before the next one begins.
+    /// Hands the buffer to the file; with [`Visible::Written`] readers see it then. A full segment
+    /// is fsynced before the next one begins.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -164,9 +173,9 @@ impl Log {
         Ok(self.written)
     }
 
-    /// Writes and makes durable; with [`Visible::Durable`] readers see it then. Returns the durable end: what
-    /// stands up to there may be acknowledged. A failed fsync is never tried again: the tail of that
-    /// segment is dead, and a new one begins.
+    /// Writes and makes durable; with [`Visible::Durable`] readers see it then. Returns the durable
+    /// end: what stands up to there may be acknowledged. A failed fsync is never tried again: the
+    /// tail of that segment is dead, and a new one begins.
     ///
     /// # Errors
     /// [`WriteError`]; even then [`Log::durable`] may have moved on.
@@ -176,7 +185,8 @@ impl Log {
         Ok(self.durable)
     }
 
-    /// Writes, makes durable, and seals the newest segment, so that opening has nothing to find out.
+    /// Writes, makes durable, and seals the newest segment, so that opening has nothing to find
+    /// out.
     ///
     /// # Errors
     /// [`WriteError`] of the sync. Failing to seal is no error: opening does it.
@@ -199,7 +209,9 @@ impl Log {
                 self.sync_active()?;
                 self.begin_segment(name, after)?;
             }
-            let (Some(part), Some(active)) = (self.parts.first(), self.active.as_mut()) else { break };
+            let (Some(part), Some(active)) = (self.parts.first(), self.active.as_mut()) else {
+                break;
+            };
             write_all_at(&*active.file, &part.bytes, part.start)?;
             active.written = part.start + part.bytes.len() as u64;
             self.written = part.last;
@@ -219,7 +231,8 @@ impl Log {
         if let Some(active) = &mut self.active
             && active.synced < active.written
         {
-            // A full disk at this point has lost what the kernel had taken: no reason to wait for space.
+            // A full disk at this point has lost what the kernel had taken: no reason to wait for
+            // space.
             active.file.sync_data().map_err(Failure::Disk)?;
             active.synced = active.written;
         }
@@ -263,7 +276,8 @@ impl Log {
         let path = self.shared.path(&head);
         let created = create_segment(&self.shared, &head, &path);
         let Ok(file) = created else {
-            // Frees the blocks. If even this fails, the next segment's link says that this one is void.
+            // Frees the blocks. If even this fails, the next segment's link says that this one is
+            // void.
             let removed = self.shared.disk.remove(&path);
             return created.map(|_| ()).map_err(|e| if removed.is_ok() { e } else { as_disk(e) });
         };
@@ -281,7 +295,8 @@ impl Log {
         }
     }
 
-    /// Reports how writing went; after a failure of the disk everything that is not durable is gone.
+    /// Reports how writing went; after a failure of the disk everything that is not durable is
+    /// gone.
     fn conclude(&mut self, outcome: Result<(), Failure>) -> Result<(), WriteError> {
         match outcome {
             Ok(()) => Ok(()),
@@ -360,7 +375,11 @@ impl Part {
     }
 }
 
-fn create_segment(shared: &Shared, head: &SegmentHead, path: &Path) -> Result<Arc<dyn DiskFile>, Failure> {
+fn create_segment(
+    shared: &Shared,
+    head: &SegmentHead,
+    path: &Path,
+) -> Result<Arc<dyn DiskFile>, Failure> {
     let file = shared.disk.create(path)?;
     file.preallocate(head.capacity)?;
     write_all_at(&*file, &head.encode_both(), 0)?;

@@ -18,7 +18,8 @@ pub enum Visible {
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// Bytes of a segment file, reserved at its creation. From 2 KiB to 2 GiB; default 64 MiB. Too
-    /// small: a file and three fsyncs for few records. Too large: space comes back late. Bounds a record.
+    /// small: a file and three fsyncs for few records. Too large: space comes back late. Bounds a
+    /// record.
     pub segment_bytes: u64,
     /// Bytes that `append` may hold in memory before they are written; default 64 MiB. Beyond it
     /// [`AppendError::BufferFull`].
@@ -107,8 +108,9 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// No space. Nothing is lost: what was appended waits in memory for the next call, which succeeds
-    /// once there is space. Part of it may be written, or durable, already: see `Log::durable`.
+    /// No space. Nothing is lost: what was appended waits in memory for the next call, which
+    /// succeeds once there is space. Part of it may be written, or durable, already: see
+    /// `Log::durable`.
     #[error("disk is full")]
     Full(#[source] io::Error),
     /// The disk failed. These records are gone from the log, those before are durable, and their
@@ -126,7 +128,8 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// Returns whether the records still wait in memory, so that the call is to be made again later.
+    /// Returns whether the records still wait in memory, so that the call is to be made again
+    /// later.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         match self {
@@ -175,8 +178,8 @@ pub enum ReadError {
 /// What was unreadable, and skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Damage {
-    /// Stretches of damaged bytes; each held at least a part of a record. How many records are lost, the
-    /// gaps in the ordinals tell.
+    /// Stretches of damaged bytes; each held at least a part of a record. How many records are
+    /// lost, the gaps in the ordinals tell.
     pub stretches: u64,
     /// Bytes in them.
     pub bytes: u64,
@@ -189,14 +192,15 @@ pub struct Damage {
 /// What opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Opened {
-    /// Last record. Where damage took the very last ones, it lies before what was once acknowledged: who
-    /// keeps positions elsewhere (snapshot, cursor) goes on above the largest of all.
+    /// Last record. Where damage took the very last ones, it lies before what was once
+    /// acknowledged: who keeps positions elsewhere (snapshot, cursor) goes on above the largest of
+    /// all.
     pub end: End,
     /// Bytes of the unsynced tail that were cut, up to the last one that was not zero.
     pub cut_bytes: u64,
     /// Whole records among them. None of them was ever reported durable.
     pub cut_records: u64,
-    /// Damage found on the way: the newest segment is looked through, and any whose end no other proves.
-    /// Damage elsewhere is found, set aside and counted by the readers that meet it.
+    /// Damage found on the way: the newest segment is looked through, and any whose end no other
+    /// proves. Damage elsewhere is found, set aside and counted by the readers that meet it.
     pub damage: Damage,
 }

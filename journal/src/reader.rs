@@ -72,8 +72,8 @@ impl Reader {
         Self { shared, passed, current: None, window, damage: Damage::default(), from_oldest }
     }
 
-    /// Reads a folder without being its writer: nothing is locked, repaired or set aside. The reader sees
-    /// what stands there now, and does not follow what a writer adds.
+    /// Reads a folder without being its writer: nothing is locked, repaired or set aside. The
+    /// reader sees what stands there now, and does not follow what a writer adds.
     ///
     /// # Errors
     /// [`OpenError::Io`].
@@ -85,12 +85,16 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Returns the next record, or `None` when nothing more is published now. Damaged bytes are skipped,
-    /// set aside and counted.
+    /// Returns the next record, or `None` when nothing more is published now. Damaged bytes are
+    /// skipped, set aside and counted.
     ///
     /// # Errors
     /// [`ReadError`]; the reader may be asked again.
     #[inline]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "lends from its buffer, which `Iterator` cannot"
+    )]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         let Some((offset, head)) = self.advance()? else { return Ok(None) };
         let payload = self.window.payload(offset, &head).unwrap_or_default();
@@ -115,7 +119,9 @@ impl Reader {
             return end.position > self.passed && !self.shared.segments().is_empty();
         };
         let extent = current.segment.extent();
-        current.offset < extent.end || extent.removed || (extent.sealed && self.after(&current.segment).is_some())
+        current.offset < extent.end
+            || extent.removed
+            || (extent.sealed && self.after(&current.segment).is_some())
     }
 
     /// Returns the damage met so far.
@@ -153,7 +159,8 @@ impl Reader {
                 continue;
             }
             let salt = current.segment.head.name.salt;
-            let stretch = Stretch { salt, offset: current.offset, limit: extent.end, above: current.above };
+            let stretch =
+                Stretch { salt, offset: current.offset, limit: extent.end, above: current.above };
             let step = self.window.step(&*current.file, stretch);
             match step.map_err(|source| read_error(&self.shared, &current.segment, source))? {
                 Step::Record(head) => {
@@ -167,12 +174,19 @@ impl Reader {
                     }
                 }
                 Step::Hole(hole) => {
-                    // The writer may have taken the tail away meanwhile; then these bytes are no damage.
+                    // The writer may have taken the tail away meanwhile; then these bytes are no
+                    // damage.
                     if current.segment.extent().end < hole.offset + hole.len {
                         self.window.clear();
                         continue;
                     }
-                    set_aside(&self.shared, &current.segment, &*current.file, hole, &mut self.damage);
+                    set_aside(
+                        &self.shared,
+                        &current.segment,
+                        &*current.file,
+                        hole,
+                        &mut self.damage,
+                    );
                     current.offset += hole.len;
                     current.above = hole.head.map_or(current.above, |head| head.end.position);
                 }
@@ -192,7 +206,8 @@ impl Reader {
                 self.passed = after;
                 return Err(ReadError::Cut { wanted, after });
             }
-            let newer = segments.partition_point(|segment| segment.head.after.position <= self.passed);
+            let newer =
+                segments.partition_point(|segment| segment.head.after.position <= self.passed);
             Arc::clone(segments.get(newer.saturating_sub(1)).unwrap_or(oldest))
         };
         self.open_segment(segment)

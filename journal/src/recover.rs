@@ -1,22 +1,23 @@
 //! Finds out, after a crash or a clean end, what of a folder is a log.
 //!
-//! From the newest segment to the oldest: each head says which segment stood before it and where that one
-//! ended, so only the newest segment's end has to be found out, unless it is sealed.
+//! From the newest segment to the oldest: each head says which segment stood before it and where
+//! that one ended, so only the newest segment's end has to be found out, unless it is sealed.
 //!
 //! **Torn or damaged?** The sectors written since the last fsync may survive a power cut in any
-//! selection: a hole with good records behind it is possible in an unsynced tail, and so is a damaged
-//! sector in front of acknowledged ones. Each record carries `synced_to`, what was durable of
-//! its segment when it was made. A hole below the largest `synced_to` of all good records was durable once:
-//! damage, to be stepped over. A hole at or above it was, as far as anything shows, never synced,
-//! so that no record behind it was acknowledged either: the log is cut there. (Records behind it are good
-//! bytes, but keeping them would show a gap, an alarm for a loss that none was.) What the rule cannot tell: damage in the
-//! very last synced group before a crash looks like a torn tail. Sealing at a clean end, and the
-//! next segment's head, close that gap for all other ends.
+//! selection: a hole with good records behind it is possible in an unsynced tail, and so is a
+//! damaged sector in front of acknowledged ones. Each record carries `synced_to`, what was durable
+//! of its segment when it was made. A hole below the largest `synced_to` of all good records was
+//! durable once: damage, to be stepped over. A hole at or above it was, as far as anything shows,
+//! never synced, so that no record behind it was acknowledged either: the log is cut there.
+//! (Records behind it are good bytes, but keeping them would show a gap, an alarm for a loss that
+//! none was.) What the rule cannot tell: damage in the very last synced group before a crash looks
+//! like a torn tail. Sealing at a clean end, and the next segment's head, close that gap for all
+//! other ends.
 //!
-//! **What was read is not yet durable.** After a failed fsync the page cache may hold bytes that the disk
-//! never got, and a later fsync of clean pages writes nothing. If the process (not the machine) died in
-//! between, tail and seal look good. Opening therefore writes the unproven bytes and the seal of the newest segment
-//! once more before it fsyncs.
+//! **What was read is not yet durable.** After a failed fsync the page cache may hold bytes that
+//! the disk never got, and a later fsync of clean pages writes nothing. If the process (not the
+//! machine) died in between, tail and seal look good. Opening therefore writes the unproven bytes
+//! and the seal of the newest segment once more before it fsyncs.
 
 use crate::disk::{Disk, DiskFile, is_full, read_full_at, write_all_at};
 use crate::format::{End, HEAD_BYTES, HEAD_SECTORS, Link, Seal, SegmentHead, SegmentName};
@@ -157,7 +158,8 @@ fn settle(shared: &Shared, segment: &Segment, tail: &Tail) -> io::Result<()> {
 
 /// Writes the bytes from `from` to `to` once more, and makes them durable.
 fn rewrite(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<()> {
-    let mut buffer = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(1 << 20)];
+    let mut buffer =
+        vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(1 << 20)];
     while from < to {
         let want = usize::try_from(to - from).unwrap_or(usize::MAX).min(buffer.len());
         let Some(part) = buffer.get_mut(..want) else { break };
@@ -198,7 +200,8 @@ fn survey(shared: &Shared) -> Result<Survey, OpenError> {
             survey.void.push(name);
             continue;
         };
-        survey.missing_segments += u64::from(link.is_some_and(|link| link.sequence != name.sequence));
+        survey.missing_segments +=
+            u64::from(link.is_some_and(|link| link.sequence != name.sequence));
         if let Some(newer) = survey.kept.last_mut().filter(|newer| newer.head.previous.is_none()) {
             newer.head.previous = Some(Link { sequence: name.sequence, end: kept.end });
         }
@@ -237,13 +240,15 @@ fn keep(
     Ok(Some(kept))
 }
 
-/// Stands in for a head whose two copies are damaged: the name holds what it takes to read the records.
+/// Stands in for a head whose two copies are damaged: the name holds what it takes to read the
+/// records.
 fn bare_head(name: SegmentName, len: u64) -> SegmentHead {
     let after = End { position: name.first_position.saturating_sub(1), ordinal: 0 };
     SegmentHead { name, after, previous: None, capacity: len, seal: None }
 }
 
-/// Finds the end of a segment, or what is damaged before an end that is proven. See the module text.
+/// Finds the end of a segment, or what is damaged before an end that is proven. See the module
+/// text.
 fn look_through(
     kept: &Kept,
     file: Arc<dyn DiskFile>,
@@ -297,7 +302,9 @@ fn look_through(
     }
     holes.truncate(cut.unwrap_or(holes.len()));
     tail.damaged = holes.into_iter().map(|(hole, ..)| hole).collect();
-    if let Some(seal) = head.seal.filter(|seal| seal.last.position > tail.last.position && seal.end == tail.end) {
+    if let Some(seal) =
+        head.seal.filter(|seal| seal.last.position > tail.last.position && seal.end == tail.end)
+    {
         tail.last = seal.last;
     }
     Ok(tail)

@@ -8,7 +8,13 @@ use std::io;
 
 /// Counts a hole and copies its bytes to `damaged/{segment}.{offset}`. One stretch is copied once,
 /// however many readers meet it, so the folder never outgrows the log.
-pub(crate) fn set_aside(shared: &Shared, segment: &Segment, file: &dyn DiskFile, hole: Hole, damage: &mut Damage) {
+pub(crate) fn set_aside(
+    shared: &Shared,
+    segment: &Segment,
+    file: &dyn DiskFile,
+    hole: Hole,
+    damage: &mut Damage,
+) {
     damage.stretches += 1;
     damage.bytes += hole.len;
     if shared.may_write && copy(shared, segment, file, hole).is_err() {

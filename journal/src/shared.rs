@@ -18,8 +18,8 @@ pub(crate) struct Segment {
     pub(crate) head: SegmentHead,
     /// Bytes that the file takes on the disk.
     pub(crate) allocated: AtomicU64,
-    /// Published end in bytes times 4, and two bits: no more will come; removed. One word, so that a
-    /// reader that sees `SEALED` sees the final end.
+    /// Published end in bytes times 4, and two bits: no more will come; removed. One word, so that
+    /// a reader that sees `SEALED` sees the final end.
     state: AtomicU64,
     /// Newest seal on the disk.
     seal: Mutex<Option<Seal>>,
@@ -127,8 +127,8 @@ impl Shared {
         }
     }
 
-    /// Waits until `ready`, which is asked after each publication with its end, under its lock; `false`
-    /// after `timeout`.
+    /// Waits until `ready`, which is asked after each publication with its end, under its lock;
+    /// `false` after `timeout`.
     pub(crate) fn wait(&self, timeout: Duration, ready: impl Fn(End) -> bool) -> bool {
         let until = Instant::now().checked_add(timeout);
         let mut published = lock(&self.published);
@@ -141,7 +141,8 @@ impl Shared {
                     published = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 None => {
-                    published = self.changed.wait(published).unwrap_or_else(PoisonError::into_inner);
+                    published =
+                        self.changed.wait(published).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
@@ -150,7 +151,12 @@ impl Shared {
 
     /// Makes the end of a segment final: head copy A says so, and what follows is cut away. The
     /// bytes before `seal.end` must be durable already.
-    pub(crate) fn seal(&self, segment: &Segment, file: &dyn DiskFile, seal: Seal) -> io::Result<()> {
+    pub(crate) fn seal(
+        &self,
+        segment: &Segment,
+        file: &dyn DiskFile,
+        seal: Seal,
+    ) -> io::Result<()> {
         debug_assert!(seal.end >= HEAD_BYTES, "a segment ends after its head");
         let mut sealed = lock(&segment.seal);
         if let Some(older) = sealed.filter(|older| *older != seal) {
@@ -161,8 +167,8 @@ impl Shared {
         let head = SegmentHead { seal: Some(seal), ..segment.head };
         write_all_at(file, &head.encode(), 0)?;
         file.sync_data()?;
-        // Only now: bytes must not go while a crash could still bring back an older seal that counts on
-        // them. Whether the new length survives does not matter.
+        // Only now: bytes must not go while a crash could still bring back an older seal that
+        // counts on them. Whether the new length survives does not matter.
         *sealed = Some(seal);
         file.set_len(seal.end)?;
         segment.allocated.store(seal.end, Ordering::Relaxed);

@@ -1,15 +1,20 @@
-//! A simulated disk: in memory, with every fault from one seed, for the crash model and other rooms' tests.
+//! A simulated disk: in memory, with every fault from one seed, for the crash model and other
+//! rooms' tests.
 //!
 //! - Bytes written since the last sync stand in a cache. A power cut keeps, drops or tears
 //!   each of their 512-byte sectors, independently; a length not synced is the old or the new one.
-//! - A name created, renamed or removed since the folder's last sync is there or not, independently.
-//! - A failed sync persists some sectors; the others stay readable and are never written by a later sync.
+//! - A name created, renamed or removed since the folder's last sync is there or not,
+//!   independently.
+//! - A failed sync persists some sectors; the others stay readable and are never written by a later
+//!   sync.
 //! - Reserved blocks may hold the bytes of a removed file.
-//! - Writes may be short; writes, reservations and syncs may fail; the machine may stop at any call.
+//! - Writes may be short; writes, reservations and syncs may fail; the machine may stop at any
+//!   call.
 //!
 //! A sector that was synced and not written since never changes: [`SimDisk::damage`] does that.
 
 mod file;
+mod inode;
 pub mod model;
 mod state;
 
@@ -65,8 +70,8 @@ pub struct Faults {
     pub sync_error: u16,
 }
 
-/// A mistake that a log could make, played by the disk at the place where the log would make it: shows that the crash
-/// model would notice.
+/// A mistake that a log could make, played by the disk at the place where the log would make it:
+/// shows that the crash model would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
     /// Acknowledges before the fsync: syncs of files do nothing.
@@ -81,7 +86,8 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AckBeforeFsync, Self::NoDirectoryFsync, Self::FsyncRetried, Self::NoSalt];
+    pub const ALL: [Self; 4] =
+        [Self::AckBeforeFsync, Self::NoDirectoryFsync, Self::FsyncRetried, Self::NoSalt];
 
     /// Returns its name, as the example takes it.
     #[must_use]
@@ -167,7 +173,8 @@ impl SimDisk {
         lock(&self.0).bytes(path)
     }
 
-    /// Replaces the bytes of a file, on the disk and in the cache: bit rot, a lost block, a foreign hand.
+    /// Replaces the bytes of a file, on the disk and in the cache: bit rot, a lost block, a foreign
+    /// hand.
     pub fn damage(&self, path: &Path, bytes: Vec<u8>) {
         lock(&self.0).replace(path, bytes);
     }

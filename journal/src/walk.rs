@@ -69,7 +69,10 @@ impl Window {
         if let Some(head) = self.head_at(file, stretch)? {
             let whole = usize::try_from(head.size()).unwrap_or(usize::MAX);
             self.load(file, offset, whole, limit)?;
-            if self.payload(offset, &head).is_some_and(|payload| crc32c(payload) == head.payload_crc) {
+            if self
+                .payload(offset, &head)
+                .is_some_and(|payload| crc32c(payload) == head.payload_crc)
+            {
                 return Ok(Step::Record(head));
             }
             let hole = Hole { offset, len: head.size(), filled: head.size(), head: Some(head) };
@@ -84,7 +87,9 @@ impl Window {
         self.load(file, stretch.offset, RECORD_HEAD, stretch.limit)?;
         let bytes = self.held(stretch.offset, RECORD_HEAD);
         let head = bytes.and_then(|bytes| RecordHead::decode(bytes, stretch.salt, stretch.offset));
-        Ok(head.filter(|head| head.end.position > stretch.above && head.size() <= stretch.limit - stretch.offset))
+        Ok(head.filter(|head| {
+            head.end.position > stretch.above && head.size() <= stretch.limit - stretch.offset
+        }))
     }
 
     /// Measures the hole at `stretch.offset`: up to the next good head, or to the limit.
@@ -94,7 +99,9 @@ impl Window {
         let mut first = true;
         while stretch.offset < stretch.limit {
             self.load(file, stretch.offset, RECORD_HEAD, stretch.limit)?;
-            let Some(bytes) = self.rest(stretch.offset).filter(|bytes| !bytes.is_empty()) else { break };
+            let Some(bytes) = self.rest(stretch.offset).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
             let mut found = None;
             for (index, word) in bytes.chunks(ALIGN).enumerate() {
                 let at = stretch.offset + (index * ALIGN) as u64;
@@ -127,11 +134,21 @@ impl Window {
     #[inline]
     fn load(&mut self, file: &dyn DiskFile, offset: u64, len: usize, limit: u64) -> io::Result<()> {
         let len = usize::try_from(limit.saturating_sub(offset)).map_or(len, |most| most.min(len));
-        if self.held(offset, len).is_some() { Ok(()) } else { self.refill(file, offset, len, limit) }
+        if self.held(offset, len).is_some() {
+            Ok(())
+        } else {
+            self.refill(file, offset, len, limit)
+        }
     }
 
     #[cold]
-    fn refill(&mut self, file: &dyn DiskFile, offset: u64, len: usize, limit: u64) -> io::Result<()> {
+    fn refill(
+        &mut self,
+        file: &dyn DiskFile,
+        offset: u64,
+        len: usize,
+        limit: u64,
+    ) -> io::Result<()> {
         let most = usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = len.max(CHUNK).min(most);
         if self.buffer.len() < want {

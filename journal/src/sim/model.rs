@@ -1,4 +1,5 @@
-//! The crash model: a log lives through crash after crash on a [`SimDisk`], and a ledger knows what it owes.
+//! The crash model: a log lives through crash after crash on a [`SimDisk`], and a ledger knows what
+//! it owes.
 //!
 //! After each crash the log must open, and then hold:
 //!
@@ -78,8 +79,11 @@ impl Life {
     fn new(seed: u64, planted: Option<Planted>) -> Self {
         let mut dice = Dice::new(seed ^ 0x7469_616e_6c75);
         let visible = if dice.in_1024(512) { Visible::Durable } else { Visible::Written };
-        let options =
-            LogOptions { segment_bytes: 2048 + 1024 * dice.below(3), visible, ..LogOptions::default() };
+        let options = LogOptions {
+            segment_bytes: 2048 + 1024 * dice.below(3),
+            visible,
+            ..LogOptions::default()
+        };
         let disk = SimDisk::with_planted(seed, planted);
         Self { dice, disk, dir: PathBuf::from("/log"), options, ledger: Ledger::default() }
     }
@@ -113,7 +117,13 @@ impl Life {
     }
 
     fn set_faults(&mut self) {
-        let mut often = |most| if self.dice.in_1024(256) { u16::try_from(self.dice.below(most)).unwrap_or(0) } else { 0 };
+        let mut often = |most| {
+            if self.dice.in_1024(256) {
+                u16::try_from(self.dice.below(most)).unwrap_or(0)
+            } else {
+                0
+            }
+        };
         let faults = Faults {
             short_write: often(512),
             no_space: often(128),
@@ -136,8 +146,8 @@ impl Life {
         Ok(Some(open))
     }
 
-    /// Closes and opens again; `None` where one of them failed, or where something dead may have come
-    /// back: that ends this life, and the check finds out.
+    /// Closes and opens again; `None` where one of them failed, or where something dead may have
+    /// come back: that ends this life, and the check finds out.
     fn close(&mut self, open: Open) -> Option<Open> {
         let end = open.log.close().ok()?;
         self.ledger.durable(end.position);
@@ -152,7 +162,8 @@ impl Life {
             let position = open.log.end().position + 1 + gap;
             let id = self.ledger.next_id();
             let bytes = payload(id);
-            let record = Appended { kind: id.to_le_bytes()[0], position, ordinal: id, payload: &bytes };
+            let record =
+                Appended { kind: id.to_le_bytes()[0], position, ordinal: id, payload: &bytes };
             open.log.append(record).map_err(|e| format!("append refused: {e}"))?;
             self.ledger.appended(position, id)?;
         }
@@ -191,7 +202,10 @@ impl Life {
         }
         let published = open.log.published().end().position;
         if open.log.first_position().is_some() && open.reader.position() < published {
-            return Err(format!("reader stands at {}, published is {published}", open.reader.position()));
+            return Err(format!(
+                "reader stands at {}, published is {published}",
+                open.reader.position()
+            ));
         }
         no_damage("reader", open.reader.damaged())
     }
@@ -253,5 +267,9 @@ impl Life {
 }
 
 fn no_damage(who: &str, damage: Damage) -> Result<(), String> {
-    if damage == Damage::default() { Ok(()) } else { Err(format!("{who} found damage: {damage:?}")) }
+    if damage == Damage::default() {
+        Ok(())
+    } else {
+        Err(format!("{who} found damage: {damage:?}"))
+    }
 }

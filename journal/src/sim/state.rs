@@ -1,36 +1,11 @@
 //! What the simulated disk holds, and what a crash makes of it.
 
+use super::inode::Inode;
 use super::{Crash, Dice, Faults, Planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Bytes that a disk writes or does not write together.
-const SECTOR: usize = 512;
-
-/// A sector in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sector {
-    /// As on the disk.
-    Clean,
-    /// To be written by the next sync.
-    Dirty,
-    /// A failed sync dropped it: the cache shows it, no sync will write it.
-    Lost,
-}
-
-#[derive(Debug)]
-struct Inode {
-    /// What reads see.
-    cache: Vec<u8>,
-    /// What the disk holds; at least as long as the cache.
-    disk: Vec<u8>,
-    /// Length after a power cut, unless the cache's length survives.
-    disk_len: usize,
-    sectors: Vec<Sector>,
-    locked: bool,
-}
 
 /// Kinds of calls, by the faults that may befall them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +66,12 @@ impl State {
         let Faults { no_space, write_error, sync_error, .. } = self.faults;
         match call {
             Call::Write if self.dice.in_1024(no_space) => Err(io::ErrorKind::StorageFull.into()),
-            Call::Write if self.dice.in_1024(write_error) => Err(io::Error::other("injected write error")),
-            Call::Sync if self.dice.in_1024(sync_error) => Err(io::Error::other("injected sync error")),
+            Call::Write if self.dice.in_1024(write_error) => {
+                Err(io::Error::other("injected write error"))
+            }
+            Call::Sync if self.dice.in_1024(sync_error) => {
+                Err(io::Error::other("injected sync error"))
+            }
             Call::Look | Call::Name | Call::Write | Call::Sync => Ok(false),
         }
     }
@@ -115,9 +94,7 @@ impl State {
     }
 
     pub(super) fn create(&mut self, path: &Path) -> usize {
-        let inode =
-            Inode { cache: Vec::new(), disk: Vec::new(), disk_len: 0, sectors: Vec::new(), locked: false };
-        self.inodes.push(inode);
+        self.inodes.push(Inode::default());
         let id = self.inodes.len() - 1;
         self.names.insert(path.as_os_str().to_owned(), id);
         id
@@ -162,11 +139,10 @@ impl State {
     }
 
     pub(super) fn replace(&mut self, path: &Path, bytes: Vec<u8>) {
-        if let Some(inode) = self.names.get(path.as_os_str()).and_then(|inode| self.inodes.get_mut(*inode)) {
-            inode.sectors = vec![Sector::Clean; bytes.len().div_ceil(SECTOR)];
-            inode.disk_len = bytes.len();
-            inode.disk.clone_from(&bytes);
-            inode.cache = bytes;
+        if let Some(inode) =
+            self.names.get(path.as_os_str()).and_then(|inode| self.inodes.get_mut(*inode))
+        {
+            inode.replace(bytes);
         }
     }
 
@@ -194,7 +170,12 @@ impl State {
         self.inodes.get(inode).map_or(0, |inode| inode.cache.len() as u64)
     }
 
-    pub(super) fn write(&mut self, inode: usize, bytes: &[u8], at: (u64, bool)) -> io::Result<usize> {
+    pub(super) fn write(
+        &mut self,
+        inode: usize,
+        bytes: &[u8],
+        at: (u64, bool),
+    ) -> io::Result<usize> {
         let (offset, stops) = at;
         let short = stops || self.dice.in_1024(self.faults.short_write);
         let most = bytes.len() as u64;
@@ -217,13 +198,7 @@ impl State {
         }
         let stale = self.dice.in_1024(512);
         let old = if stale { std::mem::take(&mut self.graveyard) } else { Vec::new() };
-        let inode = self.inode(inode)?;
-        inode.cache.extend_from_slice(old.get(from..len.min(old.len())).unwrap_or_default());
-        inode.cache.resize(len.max(from), 0);
-        inode.disk.truncate(from.max(inode.disk_len));
-        let have = inode.disk.len();
-        inode.disk.extend_from_slice(inode.cache.get(have..).unwrap_or_default());
-        inode.sectors.resize(inode.cache.len().div_ceil(SECTOR), Sector::Clean);
+        self.inode(inode)?.reserve(len, &old);
         if stale {
             self.graveyard = old;
         }
@@ -232,14 +207,7 @@ impl State {
 
     pub(super) fn set_len(&mut self, inode: usize, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        let inode = self.inode(inode)?;
-        let grown = vec![0; len.saturating_sub(inode.cache.len())];
-        if grown.is_empty() {
-            inode.cache.truncate(len);
-            inode.sectors.truncate(len.div_ceil(SECTOR));
-        } else {
-            inode.write(&grown, inode.cache.len());
-        }
+        self.inode(inode)?.set_len(len);
         Ok(())
     }
 
@@ -248,9 +216,7 @@ impl State {
             return;
         }
         if let Some(inode) = self.inodes.get_mut(inode) {
-            inode.settle(|_| Sector::Clean);
-            inode.disk_len = inode.cache.len();
-            inode.disk.truncate(inode.disk_len);
+            inode.sync();
         }
     }
 
@@ -259,9 +225,8 @@ impl State {
         if self.stopped {
             return Err(error);
         }
-        let dice = &mut self.dice;
         if let Some(inode) = self.inodes.get_mut(inode) {
-            inode.settle(|_| if dice.in_1024(512) { Sector::Clean } else { Sector::Lost });
+            inode.fail_sync(&mut self.dice);
         }
         if self.planted == Some(Planted::FsyncRetried) {
             self.sync(inode);
@@ -316,72 +281,4 @@ impl State {
 fn name_in<'n>(dir: &Path, name: &'n OsStr) -> Option<&'n [u8]> {
     let rest = name.as_encoded_bytes().strip_prefix(dir.as_os_str().as_encoded_bytes())?;
     rest.strip_prefix(b"/").filter(|name| !name.contains(&b'/'))
-}
-
-impl Inode {
-    /// Gives up the bytes of a file without a name.
-    fn clear(&mut self) {
-        self.cache = Vec::new();
-        self.disk = Vec::new();
-        self.sectors = Vec::new();
-        self.disk_len = 0;
-    }
-
-    fn write(&mut self, bytes: &[u8], from: usize) {
-        let end = from + bytes.len();
-        let grown_from = self.cache.len().min(from);
-        if end > self.cache.len() {
-            self.cache.resize(end, 0);
-        }
-        if end > self.disk.len() {
-            self.disk.resize(end, 0);
-        }
-        self.sectors.resize(self.cache.len().div_ceil(SECTOR), Sector::Dirty);
-        if let Some(target) = self.cache.get_mut(from..end) {
-            target.copy_from_slice(bytes);
-        }
-        let touched = grown_from / SECTOR..end.div_ceil(SECTOR);
-        self.sectors.get_mut(touched).unwrap_or_default().fill(Sector::Dirty);
-    }
-
-    /// Decides for each dirty sector whether it gets to the disk.
-    fn settle(&mut self, mut decide: impl FnMut(usize) -> Sector) {
-        let parts = self.disk.chunks_mut(SECTOR).zip(self.cache.chunks(SECTOR));
-        for (index, (sector, (disk, cache))) in self.sectors.iter_mut().zip(parts).enumerate() {
-            if *sector == Sector::Dirty {
-                *sector = decide(index);
-                if *sector == Sector::Clean {
-                    disk.get_mut(..cache.len()).unwrap_or_default().copy_from_slice(cache);
-                }
-            }
-        }
-    }
-
-    /// Keeps, drops or tears each unsynced sector, and the unsynced length.
-    fn power_cut(&mut self, dice: &mut Dice) {
-        let clean = self.sectors.iter().all(|sector| *sector == Sector::Clean);
-        if clean && self.disk_len == self.cache.len() {
-            return;
-        }
-        let parts = self.disk.chunks_mut(SECTOR).zip(self.cache.chunks(SECTOR));
-        for (sector, (disk, cache)) in self.sectors.iter().zip(parts) {
-            if *sector == Sector::Dirty {
-                let torn = usize::try_from(dice.below(SECTOR as u64)).unwrap_or(0).min(cache.len());
-                let part = match dice.below(8) {
-                    0 | 1 => 0..torn,
-                    2 => torn..cache.len(),
-                    3..=5 => 0..cache.len(),
-                    _ => 0..0,
-                };
-                let new = cache.get(part.clone()).unwrap_or_default();
-                disk.get_mut(part).unwrap_or_default().copy_from_slice(new);
-            }
-        }
-        let len = if dice.in_1024(512) { self.cache.len() } else { self.disk_len };
-        self.disk.resize(len, 0);
-        self.disk_len = len;
-        self.cache.clone_from(&self.disk);
-        self.sectors.clear();
-        self.sectors.resize(len.div_ceil(SECTOR), Sector::Clean);
-    }
 }

@@ -81,6 +81,9 @@ enum Time<'a> {
 pub struct Rows<'a, R> {
     csv: csv::Reader<R>,
     record: csv::StringRecord,
+    /// The record last read, where it is not UTF-8.
+    foreign: Option<csv::ByteRecord>,
+    delimiter: u8,
     width: usize,
     count: i64,
     is_over: bool,
@@ -134,6 +137,8 @@ impl<'a, R: Read> Rows<'a, R> {
         Ok(Self {
             csv,
             record: csv::StringRecord::new(),
+            foreign: None,
+            delimiter: mapping.delimiter,
             width: header.len(),
             count: 0,
             is_over: false,
@@ -149,20 +154,68 @@ impl<'a, R: Read> Rows<'a, R> {
         })
     }
 
-    /// Reads the next record into `ready`; `false`: there is none.
-    fn advance(&mut self) -> Result<bool, RowError> {
+    /// Returns how many records were read, good or bad.
+    pub fn records(&self) -> u64 {
+        u64::try_from(self.count).unwrap_or(0)
+    }
+
+    /// Appends the record that the last row or error came of, as one line of CSV without its line break.
+    pub fn write_raw(&self, out: &mut Vec<u8>) {
+        let cells = self.foreign.as_ref().unwrap_or_else(|| self.record.as_byte_record());
+        for (at, cell) in cells.iter().enumerate() {
+            if at > 0 {
+                out.push(self.delimiter);
+            }
+            let is_plain =
+                |byte: &u8| *byte != self.delimiter && !matches!(byte, b'"' | b'\n' | b'\r');
+            if cell.iter().all(is_plain) {
+                out.extend_from_slice(cell);
+                continue;
+            }
+            out.push(b'"');
+            for byte in cell {
+                out.extend(std::iter::repeat_n(*byte, if *byte == b'"' { 2 } else { 1 }));
+            }
+            out.push(b'"');
+        }
+    }
+
+    /// Reads the next record; `false`: there is none.
+    fn read_record(&mut self) -> Result<bool, RowError> {
+        let mut bytes = std::mem::take(&mut self.record).into_byte_record();
+        self.foreign = None;
         let line = self.csv.position().line();
-        match self.csv.read_record(&mut self.record) {
+        match self.csv.read_byte_record(&mut bytes) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(error) => {
-                // Text that is not UTF-8 spoils one record; a broken source would answer the same for ever.
+                // A broken source would answer the same for ever.
                 self.is_over = matches!(error.kind(), csv::ErrorKind::Io(_));
                 self.count = self.count.saturating_add(1);
                 return Err(RowError { line, detail: error.to_string() });
             }
         }
-        let line = self.record.position().map_or(line, csv::Position::line);
+        match csv::StringRecord::from_byte_record(bytes) {
+            Ok(record) => self.record = record,
+            Err(error) => {
+                // Text that is not UTF-8 spoils one record only.
+                let detail = error.to_string();
+                let bytes = error.into_byte_record();
+                let line = bytes.position().map_or(line, csv::Position::line);
+                self.foreign = Some(bytes);
+                self.count = self.count.saturating_add(1);
+                return Err(RowError { line, detail });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the next record into `ready`; `false`: there is none.
+    fn advance(&mut self) -> Result<bool, RowError> {
+        if !self.read_record()? {
+            return Ok(false);
+        }
+        let line = self.record.position().map_or(0, csv::Position::line);
         let step = self.count;
         self.count = self.count.saturating_add(1);
         if self.record.len() != self.width {

@@ -47,7 +47,8 @@ impl Ledger {
         self.ids
     }
 
-    /// Notes a record that the log has taken. A log that was emptied begins anew, below what was cut.
+    /// Notes a record that the log has taken. A log that was emptied begins anew, below what was
+    /// cut.
     pub(super) fn appended(&mut self, position: u64, id: u64) -> Result<(), String> {
         let passed = self.owed.split_off(&position);
         if passed.keys().any(|at| *at >= self.cut) {
@@ -125,11 +126,15 @@ impl Ledger {
         let known = match self.owed.get(&at) {
             Some(owed) => *owed == id,
             None => {
-                self.open.get(&at) == Some(&id) || self.dead.get(&at).is_some_and(|ids| ids.contains(&id))
+                self.open.get(&at) == Some(&id)
+                    || self.dead.get(&at).is_some_and(|ids| ids.contains(&id))
             }
         };
         if !known {
-            return Err(format!("record {id} at {at} is not what was appended there: {:?}", self.owed.get(&at)));
+            return Err(format!(
+                "record {id} at {at} is not what was appended there: {:?}",
+                self.owed.get(&at)
+            ));
         }
         if record.payload != payload(id) || record.kind != id.to_le_bytes()[0] {
             return Err(format!("record {id} at {at} has other bytes"));
@@ -137,8 +142,8 @@ impl Ledger {
         Ok((at, id))
     }
 
-    /// After a crash: all that is owed was found; what was found is owed from now on. With `cached` the
-    /// machine did not stop, so that what the file had is owed as well.
+    /// After a crash: all that is owed was found; what was found is owed from now on. With `cached`
+    /// the machine did not stop, so that what the file had is owed as well.
     pub(super) fn adopt(&mut self, found: Vec<(u64, u64)>, cached: bool) -> Result<(), String> {
         if !found.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(format!("positions are not in order: {found:?}"));

@@ -1,0 +1,59 @@
+//! Journal time: the wall clock at the start plus monotonic time, never backward.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use telemetry::time::IngestTime;
+
+/// A jump of the host's clock beyond this is alarmed.
+pub const JUMP_MAX: Duration = Duration::from_secs(5);
+
+/// The clock that stamps journal records. A jump of the host's clock is not followed until a restart.
+#[derive(Debug)]
+pub struct JournalClock {
+    base: i64,
+    started: Instant,
+    last: i64,
+}
+
+impl JournalClock {
+    /// Starts at the wall clock, or after `last` where the wall clock is behind the journal.
+    #[must_use]
+    pub fn starting_after(last: IngestTime) -> Self {
+        let base = wall_nanos().max(last.as_nanos().saturating_add(1));
+        Self { base, started: Instant::now(), last: base }
+    }
+
+    /// Returns the time now.
+    pub fn now(&mut self) -> IngestTime {
+        let passed = i64::try_from(self.started.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        self.last = self.last.max(self.base.saturating_add(passed));
+        IngestTime::from_nanos(self.last)
+    }
+
+    /// Returns how far the host's clock is from journal time, if further than [`JUMP_MAX`]; positive: ahead.
+    pub fn jump_seconds(&mut self) -> Option<i64> {
+        let apart = wall_nanos().saturating_sub(self.now().as_nanos()) / 1_000_000_000;
+        (apart.unsigned_abs() > JUMP_MAX.as_secs()).then_some(apart)
+    }
+}
+
+/// Returns the host's clock in nanoseconds since 1970.
+#[must_use]
+pub fn wall_nanos() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journal_time_never_goes_backward_even_where_the_wall_clock_did() {
+        let ahead = IngestTime::from_nanos(wall_nanos() + 3_600_000_000_000);
+        let mut clock = JournalClock::starting_after(ahead);
+        let (first, second) = (clock.now(), clock.now());
+        assert!(first > ahead && second >= first);
+        assert!(clock.jump_seconds().is_some_and(|apart| apart < -3000));
+    }
+}

@@ -1,0 +1,25 @@
+//! The tasks around the pipeline: journal writer, driver, ticker, sinks, and what they share.
+//!
+//! ```text
+//! sources ─batches─▶ writer (thread) ─fsync─▶ journal ─▶ driver (thread: pipeline) ─▶ outbox ─▶ store sink (task)
+//!    ▲                  │    ▲ orders: ticks, refusals, redrives                        └──────▶ notifier feeds (tasks)
+//!    └──── acks ────────┘    └──── ticker, store sink, desk
+//! ```
+
+pub mod bundles;
+pub mod clock;
+pub mod desk;
+pub mod driver;
+pub mod health;
+pub mod layout;
+pub mod notices;
+mod own_alerts;
+pub mod recovery;
+pub mod service;
+pub mod store_sink;
+pub mod ticker;
+pub mod wake;
+pub mod writer;
+
+/// Version of the engine: results of one journal are byte-identical within one.
+pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,230 @@
+//! The start: logs opened, snapshot loaded, outbox cut to it; what was derived after it is derived again.
+
+use std::io;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::{CutError, CursorFile, Disk, Log, LogOptions, OpenError, ReadFrom, Visible, atomic_write, read_file};
+use pipeline::record::Record;
+use pipeline::snapshot::SnapshotHead;
+use pipeline::{Limits, Pipeline, StoreTotals};
+use telemetry::time::IngestTime;
+
+use crate::engine::bundles::Bundles;
+use crate::engine::layout::Layout;
+
+/// Virtual shards of the pipeline. Results do not depend on the number.
+pub const SHARDS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
+/// Snapshots kept: the newest, and one more in case it is damaged.
+const SNAPSHOTS_KEPT: usize = 2;
+const SNAPSHOT_MAGIC: &[u8; 8] = b"TLsnap\x01\n";
+
+/// Why the data folder does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A log does not open.
+    #[error("open the {log}")]
+    Log {
+        /// Which one.
+        log: &'static str,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The outbox could not be cut to the snapshot.
+    #[error("cut the outbox to the snapshot")]
+    Cut(#[source] CutError),
+    /// A file of the folder could not be read or written.
+    #[error("{doing} `{}`", path.display())]
+    Io {
+        /// What was being done, as a verb.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The data folder, opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The journal's writer.
+    pub journal: Log,
+    /// The outbox's writer.
+    pub outbox: Log,
+    /// State at the snapshot.
+    pub pipeline: Pipeline,
+    /// Position and ordinal to go on above.
+    pub end: journal::End,
+    /// Time of the journal's last readable record.
+    pub last_time: IngestTime,
+    /// Configurations.
+    pub bundles: Arc<Bundles>,
+    /// The store's cursor file and what it holds.
+    pub store_cursor: (CursorFile, StoreCursor),
+    /// Bytes of damage found while opening.
+    pub damaged_bytes: u64,
+}
+
+/// What the store's cursor holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bincode::Encode, bincode::Decode)]
+pub struct StoreCursor {
+    /// Last outbox position settled as a whole.
+    pub position: u64,
+    /// Totals up to there.
+    pub totals: StoreTotals,
+}
+
+impl StoreCursor {
+    const BYTES_MAX: usize = 1024;
+
+    /// Returns the cursor's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let config = bincode::config::standard().with_limit::<{ Self::BYTES_MAX }>();
+        bincode::encode_to_vec(self, config).unwrap_or_default()
+    }
+
+    /// Reads a cursor's bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let config = bincode::config::standard().with_limit::<{ Self::BYTES_MAX }>();
+        bincode::decode_from_slice(bytes, config).ok().map(|(cursor, _)| cursor)
+    }
+}
+
+/// Returns the size of the logs' segments for a budget: a log always has whole segments.
+#[must_use]
+pub const fn segment_bytes(max_bytes: u64) -> u64 {
+    let wanted = max_bytes / 64;
+    if wanted < 1 << 20 {
+        1 << 20
+    } else if wanted > 64 << 20 {
+        64 << 20
+    } else {
+        wanted
+    }
+}
+
+/// Opens the data folder.
+///
+/// # Errors
+///
+/// [`RecoverError`] where a log is in use or the disk refuses; nothing is lost.
+pub fn recover(disk: &Arc<dyn Disk>, layout: &Layout, max_bytes: u64) -> Result<Recovered, RecoverError> {
+    for dir in [layout.root().to_owned(), layout.snapshots(), layout.cursors(), layout.bundles()] {
+        disk.create_dir_all(&dir).map_err(|source| RecoverError::Io { doing: "create", path: dir, source })?;
+    }
+    let record_bytes_min = 20 << 20; // an uplink of 16 MiB and its head
+    let segment_bytes = segment_bytes(max_bytes).max(record_bytes_min);
+    let open = |log, dir: &Path, visible| {
+        let options = LogOptions { segment_bytes, visible, ..LogOptions::default() };
+        Log::open(Arc::clone(disk), dir, options).map_err(|source| RecoverError::Log { log, source })
+    };
+    let (journal, opened) = open("journal", &layout.journal(), Visible::Durable)?;
+    let (mut outbox, opened_outbox) = open("outbox", &layout.outbox(), Visible::Written)?;
+    let bundles = Arc::new(Bundles::new(Arc::clone(disk), layout.bundles()));
+    let pipeline = load_newest(disk, layout, &bundles);
+    let cut_to = pipeline.position();
+    outbox.truncate_after(cut_to).map_err(RecoverError::Cut)?;
+    let path = layout.store_cursor();
+    let file = CursorFile::open(&**disk, &path).map_err(|source| RecoverError::Io { doing: "open", path, source })?;
+    let cursor = file.load().and_then(StoreCursor::from_bytes).unwrap_or_default();
+    let end = journal::End {
+        position: opened.end.position.max(cut_to).max(cursor.position),
+        ordinal: opened.end.ordinal.max(pipeline.account().uplink_ordinal),
+    };
+    tracing::info!(
+        journal_end = end.position,
+        snapshot = cut_to,
+        store_cursor = cursor.position,
+        cut_bytes = opened.cut_bytes,
+        damaged = opened.damage.bytes,
+        "data folder opened"
+    );
+    Ok(Recovered {
+        last_time: last_time(&journal, opened.end.position).max(pipeline.now()),
+        journal,
+        outbox,
+        pipeline,
+        end,
+        bundles,
+        store_cursor: (file, cursor),
+        damaged_bytes: opened.damage.bytes + opened_outbox.damage.bytes,
+    })
+}
+
+/// Returns the time of the journal's last record.
+fn last_time(journal: &Log, position: u64) -> IngestTime {
+    let mut reader = journal.reader(ReadFrom::Position(position.max(1)));
+    let Ok(Some(last)) = reader.next() else { return IngestTime::default() };
+    match Record::decode(last.kind, last.payload) {
+        Ok(Record::Uplink(uplink)) => uplink.received_at,
+        Ok(Record::Tick(tick)) => IngestTime::from_nanos(tick.at_nanos),
+        Ok(Record::Started(started)) => IngestTime::from_nanos(started.at_nanos),
+        Ok(Record::ConfigActivated(change)) => IngestTime::from_nanos(change.at_nanos),
+        Ok(Record::Rejected(rejected)) => IngestTime::from_nanos(rejected.at_nanos),
+        Ok(Record::Redrive(redrive)) => IngestTime::from_nanos(redrive.at_nanos),
+        Err(_) => IngestTime::default(),
+    }
+}
+
+/// Loads the newest snapshot that is whole; an empty state where there is none.
+fn load_newest(disk: &Arc<dyn Disk>, layout: &Layout, bundles: &Bundles) -> Pipeline {
+    for (position, path) in snapshots(&**disk, layout) {
+        let loaded = read_snapshot(&**disk, &path)
+            .and_then(|bytes| Pipeline::restore(&bytes, SHARDS, Limits::default(), bundles).ok());
+        match loaded {
+            Some(pipeline) => return pipeline,
+            None => tracing::error!(position, "a snapshot is not readable; an older one serves"),
+        }
+    }
+    Pipeline::new(SHARDS, Limits::default())
+}
+
+/// Returns the snapshots, the newest first.
+#[must_use]
+pub fn snapshots(disk: &dyn Disk, layout: &Layout) -> Vec<(u64, PathBuf)> {
+    let dir = layout.snapshots();
+    let names = disk.list(&dir).unwrap_or_default();
+    let position = |name: &str| name.strip_suffix(".snapshot")?.parse::<u64>().ok();
+    let mut found: Vec<(u64, PathBuf)> =
+        names.iter().filter_map(|name| Some((position(name)?, dir.join(name)))).collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found
+}
+
+/// Reads a snapshot file and checks that it is whole. `None`: it is not.
+#[must_use]
+pub fn read_snapshot(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = read_file(disk, path).ok()?;
+    let rest = bytes.strip_prefix(SNAPSHOT_MAGIC)?;
+    let (sum, body) = rest.split_first_chunk::<8>()?;
+    if telemetry::hash::hash64(body) != u64::from_le_bytes(*sum) {
+        return None;
+    }
+    let head = SNAPSHOT_MAGIC.len() + sum.len();
+    Some(bytes.split_off(head))
+}
+
+/// Writes a snapshot durably and removes those no longer kept; returns the position of the oldest kept.
+///
+/// # Errors
+///
+/// What the disk says; the snapshots before stand.
+pub fn keep_snapshot(disk: &dyn Disk, layout: &Layout, head: &SnapshotHead, body: &[u8]) -> io::Result<u64> {
+    let path = layout.snapshots().join(format!("{:020}.snapshot", head.position));
+    let mut bytes = SNAPSHOT_MAGIC.to_vec();
+    bytes.extend_from_slice(&telemetry::hash::hash64(body).to_le_bytes());
+    bytes.extend_from_slice(body);
+    atomic_write(disk, &path, &bytes)?;
+    let all = snapshots(disk, layout);
+    for (_, old) in all.iter().skip(SNAPSHOTS_KEPT) {
+        disk.remove(old)?;
+    }
+    Ok(all.iter().take(SNAPSHOTS_KEPT).last().map_or(0, |(position, _)| *position))
+}

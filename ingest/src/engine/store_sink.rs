@@ -1,0 +1,397 @@
+//! The store's sink: follows the outbox with a durable cursor, batch after batch.
+//!
+//! The cursor passes a position only when each of its points is stored, or its refusal is a durable record.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use journal::{CursorFile, ReadError, ReadFrom, Reader};
+use pipeline::outbox::{Entries, EntryKind};
+use pipeline::record::{Origin, Record, Rejected, RejectedPoint};
+use pipeline::{Reason, StoreTotals};
+use store::{
+    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, Readiness, RejectReason, Remedy, Store, WriteError,
+};
+use telemetry::text::Text;
+use tokio::sync::{Notify, watch};
+
+use crate::engine::driver::Shared;
+use crate::engine::health::{Health, Part};
+use crate::engine::recovery::StoreCursor;
+use crate::engine::writer::Orders;
+use crate::meter::{self, BatchOutcome};
+
+/// Lines and bytes of a load at which it is written, and how long it may wait to fill.
+const LIMITS: BatchLimits = BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
+/// How long the shutdown waits for the store to take what is in the outbox; the rest waits there.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// What the store sink tells of itself.
+#[derive(Debug, Default)]
+pub struct StoreView {
+    cursor: Mutex<StoreCursor>,
+}
+
+impl StoreView {
+    /// Returns position and totals, as one pair.
+    #[must_use]
+    pub fn cursor(&self) -> StoreCursor {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets position and totals.
+    pub fn set(&self, cursor: StoreCursor) {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+    }
+}
+
+/// The store sink.
+pub struct StoreSink<S> {
+    pub(crate) health: Arc<StoreHealth<S>>,
+    pub(crate) outbox: Reader,
+    pub(crate) file: CursorFile,
+    pub(crate) view: Arc<StoreView>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: Orders,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// Points on their way, and what the cursor becomes once they are settled.
+struct Load {
+    builder: BatchBuilder,
+    bytes: usize,
+    /// Taken out of the builder, not yet settled.
+    sealed: Option<store::Batch>,
+    next: StoreCursor,
+    /// Whether anything was passed at all.
+    moved: bool,
+    /// Elements of the points, by key, for refusals.
+    elements: Vec<(EntryKey, u32)>,
+    /// When the oldest of them was taken in, nanoseconds.
+    oldest: Option<i64>,
+    /// Outbox records in it.
+    records: usize,
+}
+
+impl<S: Store> StoreSink<S> {
+    /// Follows the outbox until the shutdown begins, then settles what the store takes at once.
+    pub async fn run(mut self) {
+        let more = Arc::new(Notify::new());
+        let wake = Arc::clone(&more);
+        let _watch = self.outbox.published().watch(move || wake.notify_one());
+        let mut load = Load::after(self.view.cursor());
+        let mut due: Option<Instant> = None;
+        while !*self.shutdown.borrow() {
+            let full = self.fill(&mut load);
+            if load.moved {
+                due.get_or_insert_with(|| Instant::now() + LIMITS.wait_max);
+            }
+            if full || due.is_some_and(|due| Instant::now() >= due) {
+                if !self.settle(&mut load).await {
+                    break;
+                }
+                due = None;
+                continue;
+            }
+            tokio::select! {
+                () = more.notified() => {}
+                () = sleep_until(due) => {}
+                _ = self.shutdown.changed() => {}
+            }
+        }
+        if tokio::time::timeout(DRAIN, self.drain(load)).await.is_err() {
+            tracing::info!("the rest waits in the outbox");
+        }
+    }
+
+    /// Settles what is in the outbox for as long as the store takes it at once.
+    async fn drain(&mut self, mut load: Load) {
+        loop {
+            self.fill(&mut load);
+            if !load.moved || self.settle_once(&mut load).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads outbox records into the load; returns whether it is full. A record is never divided between two
+    /// positions of the cursor.
+    fn fill(&mut self, load: &mut Load) -> bool {
+        while !load.is_full() {
+            match self.outbox.next() {
+                Ok(Some(record)) => load.take((record.position, record.ordinal), record.payload),
+                Ok(None) => return false,
+                // What was cut had been passed; the next call goes on with the oldest record kept.
+                Err(ReadError::Cut { .. }) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the outbox could not be read");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Settles the load, however long the store is away. Returns `false` at the shutdown.
+    async fn settle(&mut self, load: &mut Load) -> bool {
+        let mut backoff = Backoff::new();
+        loop {
+            let mut shutdown = self.shutdown.clone();
+            let written = tokio::select! {
+                written = self.settle_once(load) => written,
+                _ = shutdown.wait_for(|stop| *stop) => return false,
+            };
+            let Err(error) = written else {
+                self.health.handle_write(None);
+                return true;
+            };
+            self.health.handle_write(Some(&error));
+            meter::store_retry();
+            meter::store_batch(BatchOutcome::Failed);
+            let wait = backoff.handle_failure(error.remedy(), fastrand::u32(..));
+            let may_hurry = !matches!(error.remedy(), Remedy::After(_));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.health.back.notified(), if may_hurry => {}
+                _ = shutdown.wait_for(|stop| *stop) => return false,
+            }
+        }
+    }
+
+    /// Writes the load once and moves the cursor. On an error the load is as it was.
+    async fn settle_once(&mut self, load: &mut Load) -> Result<(), WriteError> {
+        if let Some(batch) = load.sealed() {
+            // Until it is settled it stays in the load, also where this future is dropped at the shutdown.
+            load.sealed = Some(batch.clone());
+            let outcome = self.health.store.write(&batch).await?;
+            load.sealed = None;
+            meter::store_batch(if outcome.rejected.is_empty() {
+                BatchOutcome::Stored
+            } else {
+                BatchOutcome::Rejected
+            });
+            self.set_aside(load, &outcome).await;
+        }
+        self.pass(load);
+        Ok(())
+    }
+
+    /// Makes the store's refusals records before the cursor passes them.
+    async fn set_aside(&self, load: &mut Load, outcome: &Outcome) {
+        if outcome.rejected.is_empty() {
+            return;
+        }
+        let mut points = Vec::with_capacity(outcome.rejected.len());
+        for rejected in &outcome.rejected {
+            let element = load.element(rejected.key);
+            let Some(origin) = self.origin(rejected.key.position).await else {
+                tracing::error!(position = rejected.key.position, "the uplink of a refused point is not in the journal");
+                continue;
+            };
+            points.push(RejectedPoint {
+                position: rejected.key.position,
+                index: rejected.key.index,
+                element,
+                reason: reason(rejected.reason) as u8,
+                detail: rejected.detail.to_string(),
+                origin,
+            });
+        }
+        let refused = u64::try_from(outcome.rejected.len()).unwrap_or(u64::MAX);
+        load.next.totals.stored = load.next.totals.stored.saturating_sub(refused);
+        load.next.totals.dead += refused;
+        loop {
+            let points = points.clone();
+            let make = move |at: telemetry::time::IngestTime| {
+                Record::Rejected(Rejected { at_nanos: at.as_nanos(), points })
+            };
+            if self.orders.append(Box::new(make)).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Reads the raw uplink behind a point.
+    async fn origin(&self, position: u64) -> Option<Origin> {
+        let mut reader = self.orders.reader(ReadFrom::Position(position)).await?;
+        let record = reader.next().ok()??;
+        match Record::decode(record.kind, record.payload).ok()? {
+            Record::Uplink(uplink) => Some(Origin {
+                source: uplink.source,
+                received_at_nanos: uplink.received_at.as_nanos(),
+                topic: uplink.topic.to_owned(),
+                payload: uplink.payload.to_vec(),
+                full_len: uplink.full_len,
+            }),
+            Record::Redrive(redrive) => Some(redrive.origin),
+            Record::Tick(_) | Record::Started(_) | Record::ConfigActivated(_) | Record::Rejected(_) => None,
+        }
+    }
+
+    /// Moves the cursor durably.
+    fn pass(&mut self, load: &mut Load) {
+        if let Err(error) = self.file.store(&load.next.to_bytes()) {
+            // The batch is written again after a restart: a point is its series and time.
+            tracing::error!(%error, "the store's cursor is not durable");
+        }
+        self.view.set(load.next);
+        self.shared.store_position.store(load.next.position, Ordering::Release);
+        let now = crate::engine::clock::wall_nanos();
+        if let Some(oldest) = load.oldest {
+            meter::received_to_stored(seconds(now.saturating_sub(oldest)));
+        }
+        *load = Load::after(load.next);
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the store answers, asked all the time by a task of its own.
+pub struct StoreHealth<S> {
+    pub(crate) store: S,
+    /// Address, for messages.
+    pub(crate) name: String,
+    pub(crate) describe: fn(&S, &WriteError) -> (Text, Text),
+    pub(crate) health: Arc<Health>,
+    pub(crate) readiness: Mutex<Readiness>,
+    /// The store has just come back.
+    pub(crate) back: Notify,
+}
+
+impl<S: Store> StoreHealth<S> {
+    /// Watches a store.
+    pub fn new(store: S, name: String, describe: fn(&S, &WriteError) -> (Text, Text), health: Arc<Health>) -> Self {
+        let readiness = Mutex::new(Readiness::new());
+        Self { store, name, describe, health, readiness, back: Notify::new() }
+    }
+
+    /// Asks the store again and again until the shutdown.
+    pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            match self.store.probe().await {
+                Ok(_) => {
+                    if let Err(error) = self.store.settle().await {
+                        tracing::debug!(code = error.code(), "replay window not sent");
+                    }
+                    self.note(|readiness| readiness.handle_probe(Duration::ZERO, true), None);
+                }
+                Err(error) => self.note(|readiness| readiness.handle_probe(Duration::ZERO, false), Some(&error)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(store::readiness::PROBE_INTERVAL) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    fn handle_write(&self, failed: Option<&WriteError>) {
+        self.note(|readiness| readiness.handle_write(failed.map(WriteError::remedy)), failed);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Readiness), error: Option<&WriteError>) {
+        let (was_ready, is_ready) = {
+            let mut readiness = self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_ready = readiness.is_ready();
+            change(&mut readiness);
+            (was_ready, readiness.is_ready())
+        };
+        if is_ready {
+            self.health.clear(Part::Store, &self.name);
+        } else if let Some(error) = error {
+            let (message, remedy) = (self.describe)(&self.store, error);
+            self.health.report(Part::Store, &self.name, message, remedy);
+        }
+        // A halted writer is told of every probe that passes: what a person had to repair may be repaired.
+        if (is_ready && !was_ready) || error.is_none() {
+            self.back.notify_one();
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds in a histogram")]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+const fn reason(reason: RejectReason) -> Reason {
+    match reason {
+        RejectReason::TypeConflict => Reason::TypeConflict,
+        RejectReason::OutsideRetention => Reason::OutsideRetention,
+        RejectReason::StoreRejected => Reason::StoreRejected,
+    }
+}
+
+impl Load {
+    fn after(cursor: StoreCursor) -> Self {
+        Self {
+            builder: BatchBuilder::new(BatchLimits { lines_max: usize::MAX, bytes_max: usize::MAX, ..LIMITS }),
+            bytes: 0,
+            sealed: None,
+            next: cursor,
+            moved: false,
+            elements: Vec::new(),
+            oldest: None,
+            records: 0,
+        }
+    }
+
+    /// Takes one outbox record whole. What the cursor passed before a restart is skipped.
+    fn take(&mut self, (position, ordinal): (u64, u64), payload: &[u8]) {
+        if position <= self.next.position {
+            return;
+        }
+        let Some(entries) = Entries::of(payload) else {
+            tracing::error!(position, "an outbox record is of a newer version");
+            return;
+        };
+        let received_at = entries.received_at().as_nanos();
+        self.oldest = Some(self.oldest.map_or(received_at, |oldest| oldest.min(received_at)));
+        self.records += 1;
+        for (index, entry) in (0..).zip(entries) {
+            self.next.totals.pass(&entry, true);
+            if entry.kind == EntryKind::Point {
+                let key = EntryKey { position, index };
+                let pushed = self.builder.push(Entry { key, line: entry.data });
+                debug_assert!(pushed.is_ok(), "the load's bounds are looked at between records");
+                self.bytes += entry.data.len() + 1;
+                self.elements.push((key, entry.element));
+            }
+        }
+        self.count_gap(ordinal);
+        self.next.position = position;
+        self.moved = true;
+    }
+
+    /// A damaged outbox record took readings along: they are dead, and said so, rather than held for ever.
+    fn count_gap(&mut self, ordinal: u64) {
+        let StoreTotals { stored, dead, duplicate, redriven, .. } = self.next.totals;
+        let counted = (stored + dead + duplicate).saturating_sub(redriven);
+        let missing = ordinal.saturating_sub(counted);
+        if missing > 0 {
+            tracing::error!(missing, "readings lost with a damaged outbox record; counted as dead");
+            self.next.totals.dead += missing;
+        }
+        self.next.totals.reading_ordinal = ordinal;
+    }
+
+    fn is_full(&self) -> bool {
+        self.builder.len() >= LIMITS.lines_max || self.bytes >= LIMITS.bytes_max || self.records >= LIMITS.lines_max
+    }
+
+    fn sealed(&mut self) -> Option<store::Batch> {
+        self.sealed.take().or_else(|| self.builder.seal())
+    }
+
+    fn element(&self, key: EntryKey) -> u32 {
+        self.elements.iter().find(|(known, _)| *known == key).map_or(0, |(_, element)| *element)
+    }
+}

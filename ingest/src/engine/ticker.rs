@@ -1,0 +1,118 @@
+//! Ticks: time and the state of the sources as journal records, each second and at each change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pipeline::record::{Record, SourceState, Tick};
+use telemetry::text::say;
+use tokio::sync::watch;
+
+use crate::engine::clock::JournalClock;
+use crate::engine::health::{Health, Part};
+use crate::engine::writer::Orders;
+use crate::source::{Acknowledge, LinkState, SourceId};
+
+const TICK: Duration = Duration::from_secs(1);
+/// How long the in-flight window must stay under half full before silence is the devices' own.
+const CAUGHT_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// A source as the ticker watches it.
+#[derive(Debug)]
+pub struct Watched {
+    /// Which source.
+    pub source: SourceId,
+    /// Its address, for messages.
+    pub name: String,
+    /// Its link.
+    pub link: watch::Receiver<LinkState>,
+    /// Its in-flight window.
+    pub acks: Arc<dyn Acknowledge>,
+    quiet_since: Option<Instant>,
+}
+
+impl Watched {
+    /// Watches a source.
+    #[must_use]
+    pub const fn new(
+        source: SourceId,
+        name: String,
+        link: watch::Receiver<LinkState>,
+        acks: Arc<dyn Acknowledge>,
+    ) -> Self {
+        Self { source, name, link, acks, quiet_since: None }
+    }
+
+    fn state(&mut self, now: Instant) -> SourceState {
+        let connected = *self.link.borrow() == LinkState::Subscribed;
+        let is_quiet = connected && self.acks.unacked() * 2 < self.acks.window().max(1);
+        self.quiet_since = if is_quiet { Some(self.quiet_since.unwrap_or(now)) } else { None };
+        let caught_up = self.quiet_since.is_some_and(|since| now.duration_since(since) >= CAUGHT_UP_AFTER);
+        SourceState { source: self.source.0, connected, caught_up }
+    }
+
+    fn report(&self, health: &Health) {
+        match self.link.borrow().problem() {
+            None => health.clear(Part::Mqtt, &self.name),
+            Some((what, remedy)) => {
+                let (zh, en) = (&what.zh, &what.en);
+                let zh = say("ingest.mqtt.not_ready", &[("url", &self.name), ("what", zh)]).zh;
+                let en = say("ingest.mqtt.not_ready", &[("url", &self.name), ("what", en)]).en;
+                health.report(Part::Mqtt, &self.name, telemetry::text::Text { zh, en }, remedy);
+            }
+        }
+    }
+}
+
+/// Appends ticks until the shutdown begins, and reports the sources' health.
+pub async fn run(
+    mut sources: Vec<Watched>,
+    orders: Orders,
+    health: Arc<Health>,
+    mut clock: JournalClock,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut last = Instant::now();
+    loop {
+        sources.iter().for_each(|source| source.report(&health));
+        report_clock(&mut clock, &health);
+        let now = Instant::now();
+        let states: Vec<SourceState> = sources.iter_mut().map(|source| source.state(now)).collect();
+        let elapsed_ms = u64::try_from(now.duration_since(last).as_millis()).unwrap_or(u64::MAX);
+        last = now;
+        let tick = move |at: telemetry::time::IngestTime| {
+            Record::Tick(Tick { at_nanos: at.as_nanos(), elapsed_ms, sources: states })
+        };
+        if orders.append(Box::new(tick)).await.is_err() && *shutdown.borrow() {
+            return;
+        }
+        let changed = changed(&mut sources);
+        tokio::select! {
+            () = tokio::time::sleep_until((now + TICK).into()) => {}
+            () = changed => {}
+            stopped = shutdown.changed() => if stopped.is_err() || *shutdown.borrow() { return; }
+        }
+    }
+}
+
+/// Waits until any source's link changes.
+async fn changed(sources: &mut [Watched]) {
+    let changes: Vec<_> = sources.iter_mut().map(|source| Box::pin(source.link.changed())).collect();
+    if changes.is_empty() {
+        return std::future::pending().await;
+    }
+    let (ended, ..) = futures_util::future::select_all(changes).await;
+    if ended.is_err() {
+        // The source has ended; its last state stands.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn report_clock(clock: &mut JournalClock, health: &Health) {
+    match clock.jump_seconds() {
+        None => health.clear(Part::Clock, "host"),
+        Some(apart) => {
+            let message = say("ingest.clock.jumped", &[("seconds", &(apart / 10 * 10))]);
+            health.report(Part::Clock, "host", message, say("ingest.clock.jumped.remedy", &[]));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The journal's one writer: a thread that takes batches and orders, fsyncs, and only then acknowledges (**P2**).
+//!
+//! Group commit: at low rates at once; where records keep coming, at least `commit_interval` between two fsyncs. A
+//! source whose in-flight window is used up does not wait: nothing more can come from it before its acknowledgements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use journal::{AppendError, Appended, CutError, Log, ReadFrom, Reader, WriteError};
+use pipeline::record::{Kind, Record, Uplink};
+use telemetry::text::{Text, say};
+use telemetry::time::IngestTime;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::clock::JournalClock;
+use crate::engine::health::{Health, Part};
+use crate::meter;
+use crate::source::{AckToken, Acknowledge, Batch, SourceId};
+
+/// Most bytes taken into one fsync.
+const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// How long the writer waits before it looks for space again.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+
+/// Makes a record for the time at which it is appended.
+pub type MakeRecord = Box<dyn FnOnce(IngestTime) -> Record<'static> + Send>;
+
+/// What others ask of the writer.
+pub enum Order {
+    /// Append a record; the answer is its position once it is durable.
+    Append(MakeRecord, oneshot::Sender<Result<u64, NotDurable>>),
+    /// Remove whole segments that hold only records below a position.
+    Cut(u64),
+    /// Give a reader of the journal.
+    Reader(ReadFrom, oneshot::Sender<Reader>),
+    /// Make everything durable and end.
+    Stop,
+}
+
+/// The record is not on disk; it may be ordered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal could not make the record durable")]
+pub struct NotDurable;
+
+/// Where orders go.
+#[derive(Clone)]
+pub struct Orders(pub(crate) mpsc::Sender<Order>);
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Orders")
+    }
+}
+
+impl Orders {
+    /// Appends a record and waits until it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable`] where the disk failed or the writer has ended.
+    pub async fn append(&self, make: MakeRecord) -> Result<u64, NotDurable> {
+        let (done, durable) = oneshot::channel();
+        self.0.send(Order::Append(make, done)).await.map_err(|_| NotDurable)?;
+        durable.await.map_err(|_| NotDurable)?
+    }
+
+    /// Returns a reader of the journal. `None`: the writer has ended.
+    pub async fn reader(&self, from: ReadFrom) -> Option<Reader> {
+        let (reply, reader) = oneshot::channel();
+        self.0.send(Order::Reader(from, reply)).await.ok()?;
+        reader.await.ok()
+    }
+}
+
+/// Space that both logs take, shared by writer and driver.
+#[derive(Debug, Default)]
+pub struct Space {
+    /// Bytes of the journal's segments.
+    pub journal: AtomicU64,
+    /// Bytes of the outbox's segments.
+    pub outbox: AtomicU64,
+}
+
+impl Space {
+    /// Returns the bytes of both logs.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.journal.load(Ordering::Relaxed).saturating_add(self.outbox.load(Ordering::Relaxed))
+    }
+}
+
+/// Bounds of the writer.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterLimits {
+    /// Least time between two fsyncs under load.
+    pub commit_interval: Duration,
+    /// Bytes of both logs at which uplinks wait; what is not an uplink goes on into the reserve.
+    pub uplinks_stop_at: u64,
+}
+
+/// The writer's side of the journal.
+pub struct Writer {
+    pub(crate) log: Log,
+    pub(crate) clock: JournalClock,
+    pub(crate) limits: WriterLimits,
+    pub(crate) space: Arc<Space>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) acks: BTreeMap<SourceId, Arc<dyn Acknowledge>>,
+    pub(crate) uplinks: mpsc::Receiver<Batch>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) position: u64,
+    pub(crate) ordinal: u64,
+}
+
+/// What waits for the next fsync.
+#[derive(Default)]
+struct Pending {
+    batches: Vec<Batch>,
+    promises: Vec<(u64, oneshot::Sender<Result<u64, NotDurable>>)>,
+    bytes: usize,
+    stop: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.promises.is_empty()
+    }
+}
+
+impl Writer {
+    /// Runs until [`Order::Stop`], or until nobody can order any more.
+    pub fn run(mut self, runtime: &Handle) {
+        let mut scratch = Vec::new();
+        let mut last_sync = Instant::now();
+        loop {
+            let mut pending = Pending::default();
+            let alive = runtime.block_on(self.gather(&mut pending, last_sync, &mut scratch));
+            if !pending.is_empty() {
+                self.commit(pending, runtime);
+                last_sync = Instant::now();
+            } else if pending.stop || !alive {
+                break;
+            }
+            if !alive {
+                break;
+            }
+        }
+        if let Err(error) = self.log.sync() {
+            tracing::error!(%error, "the journal's last records are not durable; the broker sends them again");
+        }
+    }
+
+    /// Takes what is there, waiting for the first. Returns `false` once nothing can come any more.
+    async fn gather(&mut self, pending: &mut Pending, last_sync: Instant, scratch: &mut Vec<u8>) -> bool {
+        let mut until: Option<Instant> = None;
+        loop {
+            let open = self.has_room() && pending.bytes < COMMIT_BYTES_MAX;
+            let pause = until.map_or(FULL_PAUSE, |until| until.saturating_duration_since(Instant::now()));
+            let wait = until.is_some() || !open;
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    Some(Order::Stop) => { pending.stop = true; return false; }
+                    Some(order) => self.take_order(order, pending, scratch),
+                    None => return false,
+                },
+                batch = self.uplinks.recv(), if open => match batch {
+                    Some(batch) => self.take_batch(batch, pending, scratch),
+                    None => return self.wait_for_orders(pending, scratch).await,
+                },
+                () = tokio::time::sleep(pause), if wait => {
+                    if until.is_some() { return true; }
+                }
+            }
+            if pending.is_empty() {
+                continue;
+            }
+            self.take_ready(pending, scratch);
+            let due = last_sync + self.limits.commit_interval;
+            if pending.bytes >= COMMIT_BYTES_MAX || Instant::now() >= due || self.window_is_used_up() {
+                return true;
+            }
+            until = Some(due);
+        }
+    }
+
+    /// No source is left; only orders can come.
+    async fn wait_for_orders(&mut self, pending: &mut Pending, scratch: &mut Vec<u8>) -> bool {
+        if !pending.is_empty() {
+            return true;
+        }
+        match self.orders.recv().await {
+            Some(Order::Stop) | None => false,
+            Some(order) => {
+                self.take_order(order, pending, scratch);
+                true
+            }
+        }
+    }
+
+    fn take_ready(&mut self, pending: &mut Pending, scratch: &mut Vec<u8>) {
+        while pending.bytes < COMMIT_BYTES_MAX && self.has_room() {
+            let Ok(batch) = self.uplinks.try_recv() else { break };
+            self.take_batch(batch, pending, scratch);
+        }
+    }
+
+    fn window_is_used_up(&self) -> bool {
+        self.acks.values().any(|source| source.unacked() >= source.window())
+    }
+
+    /// Returns whether uplinks may be appended; says so where they may not.
+    fn has_room(&self) -> bool {
+        let used = self.space.used();
+        let has_room = used < self.limits.uplinks_stop_at;
+        if has_room {
+            self.health.clear(Part::Disk, "max_bytes");
+        } else {
+            let (used, most) = (used >> 20, self.limits.uplinks_stop_at >> 20);
+            let message = say("ingest.disk.used_up", &[("used", &used), ("most", &most)]);
+            self.health.report(Part::Disk, "max_bytes", message, say("ingest.disk.used_up.remedy", &[]));
+        }
+        has_room
+    }
+
+    fn take_batch(&mut self, batch: Batch, pending: &mut Pending, scratch: &mut Vec<u8>) {
+        let received_at = self.clock.now();
+        for incoming in batch.uplinks() {
+            let held = u64::try_from(incoming.payload.len()).unwrap_or(u64::MAX);
+            let full_len = incoming.oversize.unwrap_or(held);
+            let (source, topic, payload) = (incoming.source.0, incoming.topic(), &incoming.payload[..]);
+            scratch.clear();
+            Uplink { source, received_at, topic, payload, full_len }.encode_into(scratch);
+            pending.bytes += scratch.len();
+            self.append(Kind::Uplink, scratch, 1);
+        }
+        pending.batches.push(batch);
+    }
+
+    fn take_order(&mut self, order: Order, pending: &mut Pending, scratch: &mut Vec<u8>) {
+        match order {
+            Order::Append(make, done) => {
+                let record = make(self.clock.now());
+                scratch.clear();
+                scratch.extend_from_slice(&record.encode());
+                pending.bytes += scratch.len();
+                let position = self.append(record.kind(), scratch, 0);
+                pending.promises.push((position, done));
+            }
+            Order::Cut(position) => {
+                if let Err(error) = self.cut(position) {
+                    tracing::warn!(%error, "the journal could not be cut; tried again later");
+                }
+            }
+            Order::Reader(from, reply) => {
+                if reply.send(self.log.reader(from)).is_err() {
+                    tracing::debug!("nobody waits for the reader any more");
+                }
+            }
+            Order::Stop => pending.stop = true,
+        }
+    }
+
+    fn cut(&mut self, position: u64) -> Result<(), CutError> {
+        let cut = self.log.cut_before(position);
+        self.space.journal.store(self.log.bytes(), Ordering::Relaxed);
+        cut
+    }
+
+    /// Appends to the log's buffer; writes it first where it is full.
+    fn append(&mut self, kind: Kind, payload: &[u8], uplinks: u64) -> u64 {
+        let (position, ordinal) = (self.position + 1, self.ordinal + uplinks);
+        let record = Appended { kind: kind.code(), position, ordinal, payload };
+        let mut appended = self.log.append(record);
+        if matches!(appended, Err(AppendError::BufferFull { .. })) && self.log.write().is_ok() {
+            appended = self.log.append(record);
+        }
+        match appended {
+            Ok(()) => (self.position, self.ordinal) = (position, ordinal),
+            Err(error) => tracing::error!(%error, "a record did not fit the journal"),
+        }
+        position
+    }
+
+    /// Makes everything durable, then keeps the promises: acknowledgements and answers.
+    fn commit(&mut self, pending: Pending, runtime: &Handle) {
+        let begun = Instant::now();
+        let outcome = self.sync_until_room(runtime);
+        meter::journal_fsync(begun.elapsed());
+        self.space.journal.store(self.log.bytes(), Ordering::Relaxed);
+        match outcome {
+            Ok(()) => {
+                self.health.clear(Part::Journal, "fsync");
+                self.acknowledge(&pending.batches);
+                for (position, done) in pending.promises {
+                    if done.send(Ok(position)).is_err() {
+                        tracing::debug!(position, "nobody waits for this record any more");
+                    }
+                }
+            }
+            Err(error) => self.fail(&error, pending),
+        }
+    }
+
+    /// Syncs; where the disk is full, again until there is space: nothing is lost by waiting.
+    fn sync_until_room(&mut self, runtime: &Handle) -> Result<(), WriteError> {
+        loop {
+            match self.log.sync() {
+                Ok(_) => {
+                    self.health.clear(Part::Disk, "full");
+                    return Ok(());
+                }
+                Err(error) if error.is_full() => {
+                    let message = say("ingest.disk.full", &[]);
+                    self.health.report(Part::Disk, "full", message, say("ingest.disk.full.remedy", &[]));
+                    self.serve_cuts(runtime);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// While the disk is full, cuts still free space; other orders wait in their queue.
+    fn serve_cuts(&mut self, runtime: &Handle) {
+        runtime.block_on(tokio::time::sleep(FULL_PAUSE));
+        while let Ok(Order::Cut(position)) = self.orders.try_recv() {
+            if let Err(error) = self.cut(position) {
+                tracing::warn!(%error, "the journal could not be cut; tried again later");
+            }
+        }
+    }
+
+    /// What was not durable was not acknowledged: the broker sends it again on the next connection.
+    fn fail(&mut self, error: &WriteError, pending: Pending) {
+        tracing::error!(error = %chain(error), "records are not durable and not acknowledged");
+        let message = Text::plain(chain(error));
+        self.health.report(Part::Journal, "fsync", message, say("ingest.journal.failed.remedy", &[]));
+        let end = self.log.published().end();
+        (self.position, self.ordinal) = (end.position, end.ordinal);
+        for source in self.acks.values() {
+            source.send_again();
+        }
+        for (_, done) in pending.promises {
+            if done.send(Err(NotDurable)).is_err() {
+                tracing::debug!("nobody waits for this record any more");
+            }
+        }
+    }
+
+    fn acknowledge(&self, batches: &[Batch]) {
+        for (source, acks) in &self.acks {
+            let of_source = batches.iter().filter(|batch| batch.uplinks().first().is_some_and(|u| u.source == *source));
+            let tokens: Vec<AckToken> = of_source.flat_map(Batch::tokens).collect();
+            if !tokens.is_empty() {
+                acks.acknowledge(&tokens);
+            }
+        }
+    }
+}
+
+/// Writes an error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        out.push_str(": ");
+        out.push_str(&source.to_string());
+        cause = source.source();
+    }
+    out
+}

@@ -1,0 +1,56 @@
+//! Takes uplinks from an MQTT 5 broker and acknowledges each once it is on disk.
+//!
+//! ```text
+//!            ┌────────────── Consumer::run: polls, and does nothing else ─────────────┐
+//! broker ──▶ Nap ─▶ (TLS) ─▶ Wire ─▶ rumqttc ─▶ Session ─▶ Ledger ─▶ Handover ─────────┼─▶ Batch ─▶ journal
+//!    ▲       reads when      cuts what            epoch,    tokens    bounded by bytes │             │ fsync
+//!    │       there is a      is too long,         tokens                               │             ▼
+//!    │       batch           gate                                                      │       Acknowledge
+//!    └─── PUBACKs of one fsync in one write ◀── Wire ◀── Outlet ◀──────────────────────┴──── AckTokens
+//! ```
+//!
+//! - **M1** A token counts on the connection that issued it and on no other (`ledger`).
+//! - **M2** Acknowledgements leave in order of arrival, none before its token came back.
+//! - **M3** A packet is acknowledged at most once.
+//! - **M4** Nothing in the polling task waits for the journal. A full buffer shuts the gate: pings and
+//!   acknowledgements go on, TCP holds the broker back. After 10 s we disconnect in order; the session
+//!   stays, and we come back when the buffer is half empty.
+//! - **M5** The client is subscribed to every topic on every connection, also in a session that was kept.
+//! - **M6** A message of any length passes or is cut short and passes; none ends the connection.
+//!
+//! What is in the buffer when a connection ends keeps its place; its tokens are void and the broker
+//! sends it again, so it arrives twice. Telling the two apart is the pipeline's work.
+//!
+//! Deliberately not here: MQTT 3.1.1, topic aliases, publishing, unsubscribing from topics that left
+//! the configuration. A broker that is told our packet limit drops longer messages by itself, as
+//! MQTT 5 demands (see [`MqttConfig::announce_packet_limit`]).
+
+mod backoff;
+mod client;
+mod config;
+mod consumer;
+mod fault;
+mod handover;
+mod ledger;
+mod nap;
+mod outlet;
+mod oversize;
+mod rhythm;
+mod session;
+mod tls;
+mod watchdog;
+mod wire;
+
+pub use config::{
+    Address, BUFFER_BYTES, ClientCertificate, Credentials, MqttConfig, PACKET_LIMIT, Protocol,
+    Secret, TlsFiles,
+};
+pub use consumer::Consumer;
+pub use tls::SetUpError;
+
+#[cfg(test)]
+mod broker_tests;
+#[cfg(test)]
+mod test_rig;
+#[cfg(test)]
+mod wire_tests;

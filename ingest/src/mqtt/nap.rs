@@ -1,0 +1,143 @@
+//! A transport that reads when there is a batch. It sits on the socket, under TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::outlet::Outlet;
+use super::rhythm::Rhythm;
+use crate::source::Acknowledge;
+
+/// Pauses after a read that emptied the socket, where [`Rhythm`] says that it pays. Writes pass at once.
+pub(crate) struct Nap<S> {
+    inner: S,
+    outlet: Arc<Outlet>,
+    rhythm: Rhythm,
+    pause: Duration,
+    sleep: Pin<Box<Sleep>>,
+    napping: bool,
+}
+
+impl<S> Nap<S> {
+    /// `pause`: how long; zero never pauses.
+    pub(crate) fn new(inner: S, outlet: Arc<Outlet>, pause: Duration) -> Self {
+        let rhythm = Rhythm::new(outlet.window());
+        let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        Self { inner, outlet, rhythm, pause, sleep, napping: false }
+    }
+
+    fn after_read(&mut self, read: usize, room: usize) {
+        let emptied = read > 0 && read < room;
+        if !emptied || self.pause.is_zero() {
+            return;
+        }
+        if self.rhythm.pause(self.outlet.unacked(), self.outlet.take_peak()) {
+            self.sleep.as_mut().reset(Instant::now() + self.pause);
+            self.napping = true;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Nap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.napping {
+            std::task::ready!(self.sleep.as_mut().poll(cx));
+            self.napping = false;
+        }
+        let room = buf.remaining();
+        std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.after_read(room - buf.remaining(), room);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Nap<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const PAUSE: Duration = Duration::from_millis(2);
+
+    fn pair(window: usize) -> (Nap<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Outlet>) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let outlet = Arc::new(Outlet::new(window));
+        (Nap::new(near, outlet.clone(), PAUSE), far, outlet)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_during_the_pause_is_read_at_once_after_it() {
+        let (mut near, mut far, _outlet) = pair(1000);
+        let mut buf = [0; 64];
+        far.write_all(b"first").await.unwrap();
+        let began = Instant::now();
+        assert_eq!(near.read(&mut buf).await.unwrap(), 5, "the first read does not wait");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        far.write_all(b"second").await.unwrap();
+        far.write_all(b"third").await.unwrap();
+        assert_eq!(near.read(&mut buf).await.unwrap(), 11);
+        assert!(began.elapsed() >= PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_filled_the_buffer_is_followed_by_the_next_without_a_pause() {
+        let (mut near, mut far, _outlet) = pair(1000);
+        far.write_all(&[7; 100]).await.unwrap();
+        let began = Instant::now();
+        let mut buf = [0; 25];
+        for _ in 0..4 {
+            assert_eq!(near.read(&mut buf).await.unwrap(), 25);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_window_never_waits() {
+        let (mut near, mut far, _outlet) = pair(20);
+        let began = Instant::now();
+        let mut buf = [0; 64];
+        for _ in 0..1000 {
+            far.write_all(b"packet").await.unwrap();
+            assert_eq!(near.read(&mut buf).await.unwrap(), 6);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,309 @@
+//! One connection from CONNECT to its end.
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Packet, Publish, SubAck};
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::client::{Connection, Dialer, filters};
+use super::fault::Fault;
+use super::handover::{Handover, Refused};
+use super::oversize::Filter;
+use super::watchdog::Silence;
+use crate::source::{AckToken, Acknowledge, Alarms, Incoming, LinkState};
+
+/// Messages that are handed over together at most.
+const BATCH_MOST: usize = 512;
+/// How long the end waits for acknowledgements of what was handed over.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection must last before its failure counts as a new one.
+const HOLDS_AFTER: Duration = Duration::from_secs(10);
+/// How often the timers are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long an orderly DISCONNECT may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// We were told to stop.
+    Stopped,
+    /// The journal's side is gone.
+    Gone,
+    /// We left, because the buffer stayed full.
+    Blocked,
+    /// The connection, or an attempt at one, failed.
+    Lost(Box<Fault>),
+}
+
+/// What the connection shares with those before and after it.
+pub(crate) struct Desk {
+    pub(crate) dialer: Dialer,
+    pub(crate) handover: Handover,
+    pub(crate) link: watch::Sender<LinkState>,
+    pub(crate) alarms: watch::Sender<Alarms>,
+    pub(crate) silence: Silence,
+}
+
+/// State of one connection.
+pub(crate) struct Session<'d> {
+    desk: &'d mut Desk,
+    mark: String,
+    /// When CONNACK came.
+    connected: Option<Instant>,
+    subscribed: bool,
+    /// Whether the connection has lasted.
+    pub(crate) held: bool,
+    /// When we were told to stop.
+    stopping: Option<Instant>,
+    /// Since when the buffer has been full.
+    full: Option<Instant>,
+    /// Arrived, not entered in the ledger yet.
+    arrived: Vec<Publish>,
+    tokens: Vec<Option<AckToken>>,
+    /// Entered, not handed over yet.
+    pub(crate) batch: Vec<Incoming>,
+    ticks: Interval,
+    ticked: Instant,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and boxing it would cost each turn an allocation"
+)]
+enum Turn {
+    Polled(Result<Event, Box<ConnectionError>>),
+    Stop,
+    Tick,
+    Room,
+    HandOver,
+}
+
+impl<'d> Session<'d> {
+    pub(crate) fn new(desk: &'d mut Desk) -> Self {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            desk,
+            mark: String::new(),
+            connected: None,
+            subscribed: false,
+            held: false,
+            stopping: None,
+            full: None,
+            arrived: Vec::new(),
+            tokens: Vec::new(),
+            batch: Vec::new(),
+            ticks,
+            ticked: Instant::now(),
+        }
+    }
+
+    /// Runs the connection to its end.
+    pub(crate) async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> End {
+        let Connection { client, mut eventloop, mark } = self.desk.dialer.connection();
+        self.mark = mark;
+        let end = loop {
+            let turned = match self.turn(&mut eventloop, stop).await {
+                Turn::Polled(Ok(event)) => self.take_all(event, &client, &mut eventloop),
+                Turn::Polled(Err(error)) => Err(self.lost(&error)),
+                Turn::Stop => self.stop(),
+                Turn::Tick => self.tick(),
+                Turn::Room | Turn::HandOver => self.hand_over(),
+            };
+            if let Err(end) = turned {
+                break end;
+            }
+        };
+        leave(&client, &mut eventloop).await;
+        end
+    }
+
+    /// Waits for the next thing to do. Dropping a poll half-way loses nothing once connected: what
+    /// was read or is to be written lies in the event loop and in the transport. While connecting it
+    /// would begin anew, so there only the order to stop interrupts it.
+    async fn turn(&mut self, eventloop: &mut EventLoop, stop: &mut watch::Receiver<bool>) -> Turn {
+        let mut poll = pin!(eventloop.poll());
+        if !self.batch.is_empty() && self.full.is_none() {
+            let at_once = std::future::poll_fn(|cx| match poll.as_mut().poll(cx) {
+                Poll::Ready(polled) => Poll::Ready(Some(polled)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            return match at_once.await {
+                Some(polled) => Turn::Polled(polled.map_err(Box::new)),
+                None => Turn::HandOver,
+            };
+        }
+        tokio::select! {
+            biased;
+            polled = &mut poll => Turn::Polled(polled.map_err(Box::new)),
+            () = stopped(stop), if self.stopping.is_none() => Turn::Stop,
+            _ = self.ticks.tick(), if self.connected.is_some() => Turn::Tick,
+            () = self.desk.handover.room_for(&self.batch), if self.full.is_some() => Turn::Room,
+        }
+    }
+
+    fn take_all(
+        &mut self,
+        first: Event,
+        client: &AsyncClient,
+        eventloop: &mut EventLoop,
+    ) -> Result<(), End> {
+        self.take(first, client, eventloop)?;
+        while let Some(event) = eventloop.state.events.pop_front() {
+            self.take(event, client, eventloop)?;
+        }
+        self.enter();
+        if self.batch.len() >= BATCH_MOST { self.hand_over() } else { Ok(()) }
+    }
+
+    fn take(
+        &mut self,
+        event: Event,
+        client: &AsyncClient,
+        eventloop: &mut EventLoop,
+    ) -> Result<(), End> {
+        let Event::Incoming(packet) = event else { return Ok(()) };
+        if let Packet::Publish(publish) = packet {
+            self.arrived.push(publish);
+        } else if let Packet::ConnAck(connack) = packet {
+            eventloop.options.clear_session_store();
+            self.confirm(connack.session_present, client)?;
+        } else if let Packet::SubAck(suback) = packet {
+            self.subscribe(&suback)?;
+        }
+        Ok(())
+    }
+
+    fn lost(&self, error: &ConnectionError) -> End {
+        End::Lost(Box::new(Fault::of(error, &self.desk.dialer.config)))
+    }
+
+    fn confirm(&mut self, session_present: bool, client: &AsyncClient) -> Result<(), End> {
+        let now = Instant::now();
+        self.connected = Some(now);
+        self.ticked = now;
+        self.ticks.reset();
+        self.desk.dialer.outlet.open(client.clone());
+        self.desk.link.send_replace(LinkState::Connected { session_present });
+        tracing::info!(
+            session_present,
+            source = self.desk.dialer.config.source.0,
+            "connected to the broker"
+        );
+        // Also in a session that was kept: see `NothingInFlight`.
+        client
+            .try_subscribe_many(filters(&self.desk.dialer.config))
+            .map_err(|error| End::Lost(Box::new(Fault::of_filters(&error))))
+    }
+
+    fn subscribe(&mut self, suback: &SubAck) -> Result<(), End> {
+        let topics = self.desk.dialer.config.topics.iter();
+        let refused = suback
+            .return_codes
+            .iter()
+            .zip(topics)
+            .find_map(|(code, t)| Fault::of_subscription(code, t));
+        if let Some(fault) = refused {
+            return Err(End::Lost(Box::new(fault)));
+        }
+        self.subscribed = true;
+        self.desk.link.send_replace(LinkState::Subscribed);
+        tracing::info!(source = self.desk.dialer.config.source.0, "subscriptions confirmed");
+        Ok(())
+    }
+
+    /// Enters what has arrived in the ledger and adds it to the batch.
+    fn enter(&mut self) {
+        if self.arrived.is_empty() {
+            return;
+        }
+        self.desk.dialer.outlet.enter(&self.arrived, &mut self.tokens);
+        let source = self.desk.dialer.config.source;
+        for (publish, ack) in self.arrived.drain(..).zip(self.tokens.drain(..)) {
+            let oversize = Filter::true_length(&self.mark, &publish);
+            let (topic, payload) = (publish.topic, publish.payload);
+            self.batch.push(Incoming { source, topic, payload, ack, oversize });
+        }
+        self.desk.silence.heard();
+        self.desk.alarms.send_if_modified(|alarms| alarms.silence.take().is_some());
+    }
+
+    fn hand_over(&mut self) -> Result<(), End> {
+        match self.desk.handover.give(std::mem::take(&mut self.batch)) {
+            Ok(()) => {
+                if self.full.take().is_some() {
+                    self.desk.dialer.outlet.shut(self.stopping.is_some());
+                }
+                Ok(())
+            }
+            Err(Refused::Full(batch)) => {
+                self.batch = batch;
+                self.full.get_or_insert_with(Instant::now);
+                self.desk.dialer.outlet.shut(true);
+                Ok(())
+            }
+            Err(Refused::Closed) => Err(End::Gone),
+        }
+    }
+
+    fn stop(&mut self) -> Result<(), End> {
+        self.stopping = Some(Instant::now());
+        self.desk.dialer.outlet.shut(true);
+        if self.connected.is_some() { Ok(()) } else { Err(End::Stopped) }
+    }
+
+    fn tick(&mut self) -> Result<(), End> {
+        // The disk failed: as after a full buffer, leave in order and come back.
+        if self.desk.dialer.outlet.take_again() {
+            return Err(End::Blocked);
+        }
+        let now = Instant::now();
+        let passed = now.duration_since(self.ticked);
+        self.ticked = now;
+        if self.subscribed && self.full.is_none() {
+            let silence = self.desk.silence.listened(passed);
+            self.desk.alarms.send_if_modified(|alarms| {
+                let changed = alarms.silence != silence;
+                alarms.silence = silence;
+                changed
+            });
+        }
+        if !self.held
+            && self.connected.is_some_and(|since| now.duration_since(since) >= HOLDS_AFTER)
+        {
+            self.held = true;
+            self.desk.alarms.send_if_modified(|alarms| alarms.repeated.take().is_some());
+        }
+        if let Some(since) = self.stopping {
+            let drained = self.batch.is_empty() && self.desk.dialer.outlet.unacked() == 0;
+            if drained || now.duration_since(since) >= DRAIN_WITHIN {
+                return Err(End::Stopped);
+            }
+        }
+        let limit = self.desk.dialer.config.blocked_after;
+        if self.full.is_some_and(|since| now.duration_since(since) >= limit) {
+            return Err(End::Blocked);
+        }
+        if self.desk.handover.is_closed() { Err(End::Gone) } else { Ok(()) }
+    }
+}
+
+/// Waits for the order to stop; also when nobody is left to give it.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Disconnects in order, keeping the session. Acknowledgements that were settled go out before.
+async fn leave(client: &AsyncClient, eventloop: &mut EventLoop) {
+    if !eventloop.diagnostics().connected || client.try_disconnect_now().is_err() {
+        return;
+    }
+    let gone = async { while eventloop.poll().await.is_ok() {} };
+    if tokio::time::timeout(LEAVE_WITHIN, gone).await.is_err() {
+        tracing::debug!("the broker did not take our DISCONNECT in time");
+    }
+}

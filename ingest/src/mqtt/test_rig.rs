@@ -1,0 +1,218 @@
+//! A real broker, a consumer under test and a publisher.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Address, Consumer, MqttConfig};
+use crate::source::{AckToken, Incoming, Intake, LinkState, SourceId};
+
+const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+
+/// Waits for something that must come; a test that hangs says where.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .unwrap_or_else(|_| panic!("no {what} in 60 s"))
+}
+
+/// Mosquitto on a free port, with its data in a temporary folder.
+pub(crate) struct Broker {
+    pub(crate) port: u16,
+    pub(crate) dir: tempfile::TempDir,
+    extra: String,
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// Starts it; `None`, with a notice, where it is not installed. In CI that is a failure.
+    pub(crate) fn start(extra: &str) -> Option<Self> {
+        if !std::path::Path::new(MOSQUITTO).exists() {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{MOSQUITTO} is missing");
+            println!("skipped: {MOSQUITTO} is not installed");
+            return None;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let mut broker = Self { port, extra: String::new(), dir, child: None };
+        broker.extra(extra);
+        broker.resume();
+        Some(broker)
+    }
+
+    /// Sets more lines of its configuration for the next start.
+    pub(crate) fn extra(&mut self, extra: &str) {
+        self.extra = extra.replace("DIR", self.dir.path().to_str().unwrap());
+    }
+
+    /// Starts it again, on the same port and with the same data.
+    pub(crate) fn resume(&mut self) {
+        let file = self.dir.path().join("mosquitto.conf");
+        let dir = self.dir.path().display();
+        let anonymous = if self.extra.contains("password_file") { "false" } else { "true" };
+        // It refuses to run as root unless told so; where it does not run as root the line has no effect.
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous {anonymous}\nmax_queued_messages 0\npersistence true\n\
+             persistence_location {dir}/\nuser root\nlog_dest stderr\nlog_type all\n{}\n",
+            self.port, self.extra
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut child =
+            Command::new(MOSQUITTO).arg("-c").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let running = log.find(|line| line.contains("running"));
+        assert!(running.is_some(), "the broker did not start: {}", self.extra);
+        // It stops when its log has no reader.
+        std::thread::spawn(move || log.for_each(drop));
+        self.child = Some(child);
+    }
+
+    /// Stops it in order, so that it saves its sessions.
+    pub(crate) fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        child.wait().unwrap();
+    }
+
+    /// Stops it and takes away what it had saved.
+    pub(crate) fn forget(&mut self) {
+        self.stop();
+        std::fs::remove_file(self.dir.path().join("mosquitto.db")).unwrap();
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn config(&self) -> MqttConfig {
+        let address = Address { host: "127.0.0.1".to_owned(), port: self.port, tls: None };
+        MqttConfig::new(SourceId(3), address, "tianlu-test".to_owned(), vec!["up/+".to_owned()])
+    }
+
+    /// Publishes and waits until the broker has acknowledged all.
+    pub(crate) async fn publish(
+        &self,
+        topic: &str,
+        qos: QoS,
+        payloads: impl IntoIterator<Item = Vec<u8>>,
+    ) {
+        let mut options = MqttOptions::new("publisher", ("127.0.0.1", self.port));
+        options.set_max_packet_size(Some(64 << 20)).set_outgoing_inflight_upper_limit(20);
+        let (client, mut eventloop) = AsyncClient::builder(options).capacity(10).build();
+        let payloads: Vec<_> = payloads.into_iter().collect();
+        let wanted = payloads.len();
+        let topic = topic.to_owned();
+        let sending = tokio::spawn(async move {
+            for payload in payloads {
+                client.publish(topic.clone(), payload, PublishOptions::new(qos)).await.unwrap();
+            }
+            client
+        });
+        let mut done = 0;
+        while done < wanted {
+            let event =
+                within("acknowledgement for the publisher", eventloop.poll()).await.unwrap();
+            let ended = matches!(event, Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)));
+            let sent = qos == QoS::AtMostOnce
+                && matches!(event, Event::Outgoing(rumqttc::Outgoing::Publish(_)));
+            done += usize::from(ended || sent);
+        }
+        sending.await.unwrap().try_disconnect_now().unwrap();
+        while eventloop.poll().await.is_ok() {}
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A consumer that runs.
+pub(crate) struct Rig {
+    pub(crate) intake: Intake,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+/// A message without what differs from delivery to delivery.
+pub(crate) fn number(uplink: &Incoming) -> usize {
+    std::str::from_utf8(&uplink.payload).unwrap().trim().parse().unwrap()
+}
+
+pub(crate) fn numbered(numbers: std::ops::Range<usize>) -> impl Iterator<Item = Vec<u8>> {
+    numbers.map(|number| number.to_string().into_bytes())
+}
+
+impl Rig {
+    pub(crate) fn start(config: MqttConfig) -> Self {
+        let (consumer, intake) = Consumer::new(config).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        Self { intake, stop, running: tokio::spawn(consumer.run(stopped)) }
+    }
+
+    pub(crate) async fn link(
+        &mut self,
+        what: &str,
+        wanted: impl FnMut(&LinkState) -> bool,
+    ) -> LinkState {
+        within(what, self.intake.link.wait_for(wanted)).await.unwrap().clone()
+    }
+
+    pub(crate) async fn subscribed(&mut self) {
+        self.link("subscription", |state| *state == LinkState::Subscribed).await;
+    }
+
+    pub(crate) async fn down(&mut self) -> (String, String) {
+        let state = self.link("failure", |state| matches!(state, LinkState::Down { .. })).await;
+        let (reason, remedy) = state.problem().unwrap();
+        (reason.en, remedy.en)
+    }
+
+    /// Takes at least so many messages in, and acknowledges none of them.
+    pub(crate) async fn take(&mut self, least: usize) -> Vec<Incoming> {
+        let mut got = Vec::new();
+        while got.len() < least {
+            let batch =
+                within("batch", self.intake.batches.recv()).await.expect("the consumer has ended");
+            assert!(!batch.uplinks().is_empty());
+            got.extend_from_slice(batch.uplinks());
+        }
+        got
+    }
+
+    pub(crate) fn acknowledge(&self, uplinks: &[Incoming]) {
+        let tokens: Vec<AckToken> = uplinks.iter().filter_map(|uplink| uplink.ack).collect();
+        self.intake.acks.acknowledge(&tokens);
+    }
+
+    /// Stops in order and returns what was still in the buffer.
+    pub(crate) async fn stop(mut self) -> Vec<Incoming> {
+        self.stop.send_replace(true);
+        within("end of the consumer", self.running).await.unwrap();
+        let mut left = Vec::new();
+        while let Some(batch) = self.intake.batches.recv().await {
+            left.extend_from_slice(batch.uplinks());
+        }
+        left
+    }
+
+    /// Ends as if the process had been killed.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        drop(self.running.await);
+    }
+}

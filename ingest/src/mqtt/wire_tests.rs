@@ -1,0 +1,148 @@
+//! The transport over a stream in memory, with paused time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rumqttc::{AsyncClient, MqttOptions, PubAck, Publish, QoS};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+
+use super::nap::Nap;
+use super::outlet::Outlet;
+use super::oversize::{Filter, KEPT};
+use super::wire::Wire;
+use crate::source::{AckToken, Acknowledge};
+
+const LIMIT: u64 = 128 * 1024;
+
+fn open(window: usize) -> (Wire<Nap<DuplexStream>>, DuplexStream, Arc<Outlet>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let outlet = Arc::new(Outlet::new(window));
+    outlet.open(AsyncClient::builder(MqttOptions::new("test", "nowhere")).build().0);
+    let nap = Nap::new(near, outlet.clone(), Duration::from_millis(2));
+    (Wire::new(nap, outlet.clone(), Filter::new(LIMIT, "mark".to_owned())), far, outlet)
+}
+
+fn publish(pkid: u16, len: usize) -> Publish {
+    let mut publish = Publish::new("t", QoS::AtLeastOnce, vec![0; len], None);
+    publish.pkid = pkid;
+    publish
+}
+
+fn encoded(publishes: impl IntoIterator<Item = Publish>) -> BytesMut {
+    let mut out = BytesMut::new();
+    for publish in publishes {
+        publish.write(&mut out).unwrap();
+    }
+    out
+}
+
+fn enter(outlet: &Outlet, ids: impl IntoIterator<Item = u16>) -> Vec<AckToken> {
+    let (arrived, mut tokens): (Vec<_>, _) =
+        (ids.into_iter().map(|id| publish(id, 0)).collect(), Vec::new());
+    outlet.enter(&arrived, &mut tokens);
+    tokens.into_iter().flatten().collect()
+}
+
+fn pubacks(ids: impl IntoIterator<Item = u16>) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    for id in ids {
+        PubAck::new(id, None).write(&mut out).unwrap();
+    }
+    out.to_vec()
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_handed_in_together_are_written_together_though_nothing_comes_in() {
+    let (mut wire, mut far, outlet) = open(1000);
+    let tokens = enter(&outlet, 1..=300);
+    let mut buf = [0; 4096];
+    let reading = tokio::spawn(async move { wire.read(&mut [0; 8]).await });
+    tokio::task::yield_now().await;
+    outlet.acknowledge(&tokens);
+    let got = far.read(&mut buf).await.unwrap();
+    assert_eq!(&buf[..got], pubacks(1..=300), "one write");
+    assert_eq!(outlet.unacked(), 0);
+    reading.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_settled_before_a_packet_of_the_client_go_out_before_it() {
+    let (mut wire, mut far, outlet) = open(1000);
+    outlet.acknowledge(&enter(&outlet, [7, 8]));
+    let disconnect = [0xe0, 0];
+    wire.write_all(&disconnect).await.unwrap();
+    wire.flush().await.unwrap();
+    let mut buf = [0; 64];
+    let got = far.read(&mut buf).await.unwrap();
+    assert_eq!(&buf[..got], [pubacks([7, 8]), disconnect.to_vec()].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shut_gate_stops_reading_but_not_acknowledging() {
+    let (mut wire, mut far, outlet) = open(1000);
+    far.write_all(&encoded([publish(1, 10)])).await.unwrap();
+    outlet.shut(true);
+    let tokens = enter(&outlet, [5]);
+    let reading = tokio::spawn(async move {
+        let mut buf = [0; 64];
+        wire.read(&mut buf).await.unwrap()
+    });
+    tokio::task::yield_now().await;
+    outlet.acknowledge(&tokens);
+    let mut buf = [0; 16];
+    assert_eq!(far.read(&mut buf).await.unwrap(), 4);
+    assert!(!reading.is_finished());
+    outlet.shut(false);
+    assert_eq!(reading.await.unwrap(), encoded([publish(1, 10)]).len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_beyond_the_limit_reaches_the_client_cut_short() {
+    let (mut wire, mut far, _outlet) = open(1000);
+    let stream = encoded([publish(1, 5), publish(2, 400_000), publish(3, 5)]);
+    far.write_all(&stream).await.unwrap();
+    drop(far);
+    let mut read = Vec::new();
+    wire.read_to_end(&mut read).await.unwrap();
+    let mut read = BytesMut::from(&read[..]);
+    let mut got = Vec::new();
+    while !read.is_empty() {
+        let rumqttc::Packet::Publish(publish) = rumqttc::Packet::read(&mut read, None).unwrap()
+        else {
+            panic!()
+        };
+        got.push((publish.pkid, publish.payload.len(), Filter::true_length("mark", &publish)));
+    }
+    assert_eq!(got, [(1, 5, None), (2, KEPT, Some(400_000)), (3, 5, None)]);
+}
+
+/// Scenario: the broker has a window of 20 that MQTT does not tell us; each message is acknowledged as
+/// soon as it is read. Guarantees: pauses hardly ever hold such a broker up.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() {
+    const ROUNDS: u16 = 3000;
+    let (mut wire, mut far, outlet) = open(1000);
+    let broker = tokio::spawn(async move {
+        for round in 0..ROUNDS {
+            let first = round % 100 * 20 + 1;
+            far.write_all(&encoded((first..first + 20).map(|id| publish(id, 100)))).await.unwrap();
+            let mut acks = [0; 80];
+            far.read_exact(&mut acks).await.unwrap();
+        }
+    });
+    let began = Instant::now();
+    let mut buf = vec![0; 1 << 16];
+    loop {
+        let got = wire.read(&mut buf).await.unwrap();
+        if got == 0 {
+            break;
+        }
+        let tokens = enter(&outlet, 1..=20);
+        outlet.acknowledge(&tokens);
+    }
+    broker.await.unwrap();
+    let eager_pauses = Duration::from_millis(2) * u32::from(ROUNDS);
+    assert!(began.elapsed() < eager_pauses / 20, "{:?} of {eager_pauses:?}", began.elapsed());
+}

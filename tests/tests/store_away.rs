@@ -1,0 +1,169 @@
+//! InfluxDB is away, refuses the token, or answers with errors: alerts go out, memory stays, nothing is lost.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proof::balance::assert_balance_always;
+use proof::fault_proxy::{Fault, FaultProxy};
+use proof::influx::{Influx, TOKEN};
+use proof::mosquitto::Mosquitto;
+use proof::publisher::{Message, Publisher};
+use proof::sample::{Sample, assert_stored, fleet};
+use proof::tianlu::Tianlu;
+use proof::wait::now_ms;
+use proof::webhook::Webhook;
+use proof::work::{DRY, Work};
+
+const IN_TIME: Duration = Duration::from_mins(2);
+const AWAY_SECONDS: u32 = 20;
+const PER_SECOND: u32 = 1000;
+const MIB: u64 = 1 << 20;
+
+/// Scenario: InfluxDB is stopped for 20 s while 1,000 uplinks a second come in, one of which is dry.
+/// Guarantees: the alert reaches the webhook within 5 s; `/readyz` names the store with its address within
+/// 10 s; resident memory stays under 300 MiB; afterwards everything is there.
+#[test]
+fn alerts_go_out_and_memory_stays_while_the_store_is_away() {
+    let (Some(broker), Some(mut influx)) = (Mosquitto::start(), Influx::start()) else { return };
+    let hook = Webhook::start();
+    let work = Work::new()
+        .mqtt(&broker.url())
+        .influx(&influx)
+        .webhook(&hook.url(), "")
+        .rule("soil-dry", DRY);
+    let mut service = Tianlu::ready(&work);
+    let watch = assert_balance_always(&work.base());
+    let mut samples = fleet("s", PER_SECOND, AWAY_SECONDS, now_ms() - 3_600_000);
+    let mut dry = Sample::new("dry", now_ms(), 1);
+    dry.moisture_thousandths = 90;
+    influx.stop();
+    let began = Instant::now();
+    let highest = thread::scope(|scope| {
+        let uplinks: Vec<Message> = samples.iter().map(Sample::uplink).collect();
+        let mut publisher = Publisher::new(&broker.address(), "p1");
+        publisher.per_second = Some(PER_SECOND);
+        let publishing = scope.spawn(move || publisher.send(&uplinks));
+        proof::wait::pass(Duration::from_secs(3));
+        let sent = Instant::now();
+        Publisher::new(&broker.address(), "p2").send(&[dry.uplink()]);
+        let delivered = hook.wait(1, Duration::from_secs(5));
+        assert_eq!(delivered[0].request.json()["device"], "dry", "after {:?}", sent.elapsed());
+        let reason = service.wait_not_ready("store", Duration::from_secs(10));
+        assert!(reason["message"].as_str().unwrap().contains(&influx.url()), "{reason}");
+        assert!(!reason["remedy"].as_str().unwrap().is_empty(), "{reason}");
+        let mut highest = 0;
+        while !publishing.is_finished()
+            || began.elapsed() < Duration::from_secs(u64::from(AWAY_SECONDS))
+        {
+            highest = highest.max(service.resident_bytes());
+            proof::wait::pass(Duration::from_millis(200));
+        }
+        highest
+    });
+    assert!(highest < 300 * MIB, "resident memory rose to {} MiB", highest / MIB);
+    influx.restart();
+    // Back-off is at most 30 s, then ready within 5 s of the first success.
+    service.wait_ready(Duration::from_secs(40));
+    let told = u64::from(PER_SECOND * AWAY_SECONDS) + 1;
+    let balance = service.settle(told, IN_TIME);
+    assert_eq!(balance.readings.stored, told);
+    assert!(watch.finish() > 20);
+    samples.push(dry);
+    assert_stored(&influx, &samples);
+}
+
+/// Scenario: the store is away when the service is asked to end, and when it starts again.
+/// Guarantees: SIGTERM ends it with exit code 0 within the drain; what was not written waits in the outbox.
+#[test]
+fn a_drain_without_a_store_ends_in_time_and_keeps_what_waits() {
+    let (Some(broker), Some(mut influx)) = (Mosquitto::start(), Influx::start()) else { return };
+    let work = Work::new().mqtt(&broker.url()).influx(&influx);
+    let mut service = Tianlu::ready(&work);
+    let samples = fleet("s", 10, 20, now_ms() - 3_600_000);
+    influx.stop();
+    let uplinks: Vec<Message> = samples.iter().map(Sample::uplink).collect();
+    Publisher::new(&broker.address(), "p1").send(&uplinks);
+    service.wait_not_ready("store", Duration::from_secs(15));
+    assert!(service.terminate().success());
+    let mut service = Tianlu::start(&work);
+    service.wait_not_ready("store", Duration::from_secs(30));
+    influx.restart();
+    service.wait_ready(Duration::from_secs(40));
+    service.settle(200, IN_TIME);
+    assert_stored(&influx, &samples);
+}
+
+/// Scenario: the token is wrong from the start; then the right one is written to its file.
+/// Guarantees: `/readyz` names the store; intake goes on; nothing becomes a dead letter; all is stored then.
+#[test]
+fn a_wrong_token_holds_and_the_right_one_lets_go() {
+    let (Some(broker), Some(influx)) = (Mosquitto::start(), Influx::start()) else { return };
+    let work = Work::new().mqtt(&broker.url()).store(&influx.url(), "wrong-token");
+    let mut service = Tianlu::start(&work);
+    let reason = service.wait_not_ready("store", Duration::from_secs(30));
+    assert!(reason["message"].as_str().unwrap().contains(&influx.url()), "{reason}");
+    let samples = fleet("s", 10, 20, now_ms() - 3_600_000);
+    proof::wait::until("intake", IN_TIME, || proof::balance::Balance::fetch(service.base()));
+    let uplinks: Vec<Message> = samples.iter().map(Sample::uplink).collect();
+    Publisher::new(&broker.address(), "p1").send(&uplinks);
+    proof::wait::until("uplinks held for the store", IN_TIME, || {
+        let balance = proof::balance::Balance::fetch(service.base())?;
+        assert_eq!((balance.readings.stored, balance.readings.dead), (0, 0));
+        (balance.readings.held == 200).then_some(())
+    });
+    work.token(TOKEN);
+    service.wait_ready(Duration::from_secs(40));
+    service.settle(200, IN_TIME);
+    assert_stored(&influx, &samples);
+}
+
+/// Scenario: a proxy in front of InfluxDB answers 429 with `Retry-After`, 503, 413 above 2 KiB, closes, hangs
+/// and is slow, one after the other, each while 500 uplinks come in.
+/// Guarantees: all is stored, nothing becomes a dead letter; after 429 nothing is sent before the time told.
+#[test]
+fn errors_of_the_store_are_waited_out() {
+    let (Some(broker), Some(influx)) = (Mosquitto::start(), Influx::start()) else { return };
+    let proxy = FaultProxy::start(&influx.address());
+    let work = Work::new().mqtt(&broker.url()).store(&proxy.url(), TOKEN);
+    let mut service = Tianlu::ready(&work);
+    let watch = assert_balance_always(&work.base());
+    let answer = |status, retry_after| Fault::Answer { times: 2, status, retry_after };
+    let faults = [
+        answer(429, Some(2)),
+        answer(503, None),
+        answer(500, None),
+        Fault::TooLargeAbove(2048),
+        Fault::Refuse,
+        Fault::Hang,
+        Fault::Slow(Duration::from_millis(300)),
+    ];
+    let mut all = Vec::new();
+    for (number, fault) in faults.into_iter().enumerate() {
+        let (failed, written) = (proxy.failed(), proxy.writes().len());
+        proxy.fault(fault);
+        let samples = fleet(&format!("f{number}-"), 50, 10, now_ms() - 3_600_000);
+        let uplinks: Vec<Message> = samples.iter().map(Sample::uplink).collect();
+        Publisher::new(&broker.address(), "p1").send(&uplinks);
+        all.extend(samples);
+        if !matches!(fault, Fault::Slow(_)) {
+            proof::wait::until(&format!("{fault:?} to be met"), IN_TIME, || {
+                (proxy.failed() > failed).then_some(())
+            });
+        }
+        if matches!(fault, Fault::Refuse | Fault::Hang) {
+            proxy.fault(Fault::Pass);
+        }
+        let balance = service.settle(u64::try_from(all.len()).unwrap(), IN_TIME);
+        assert_eq!((balance.uplinks.dead, balance.readings.dead), (0, 0), "{fault:?}");
+        if let Fault::Answer { retry_after: Some(seconds), .. } = fault {
+            let writes = &proxy.writes()[written..];
+            let gap = writes[1] - writes[0];
+            assert!(
+                gap >= Duration::from_millis(u64::from(seconds) * 1000 - 50),
+                "sent again after {gap:?}"
+            );
+        }
+    }
+    assert!(watch.finish() > 20);
+    assert_stored(&influx, &all);
+}

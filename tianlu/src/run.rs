@@ -1,0 +1,260 @@
+//! `run`: the service, from the checked configuration to its orderly end.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::engine::service::{
+    NotifierSettings, NotifierTarget as Target, Service, Settings, StartError,
+};
+use ingest::mqtt::{Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles};
+use ingest::notifier::{MqttTarget, Severity, WebhookTarget};
+use ingest::source::SourceId;
+use pipeline::config::{Bundle, Route, SourceFile, UnknownDevice};
+use pipeline::{ActiveConfig, Bundle as ConfigBundle};
+use store::InfluxOptions;
+use telemetry::problem::Problem;
+use telemetry::text::{Lang, say};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::{FAILED, GOOD};
+use crate::config::{Config, Layers, Mqtt, Notifier, NotifierTarget, Store, UnknownDevices};
+use crate::load::{Loaded, SourceKind, load};
+use crate::{check, out};
+
+/// Input that stays away this long is an alarm: no farm or road of ours is silent for a quarter of an hour.
+const SILENCE_AFTER: Duration = Duration::from_mins(15);
+
+/// Runs the service until it is told to stop. `layers` are kept for a reload.
+#[must_use]
+pub fn run(loaded: &Loaded, layers: &Layers, lang: Lang) -> ExitCode {
+    if let Some((what, remedy)) = not_in_this_build(&loaded.config) {
+        out::note(&format!(
+            "{}: {} → {}",
+            loaded.config.file.display(),
+            what.show(lang),
+            remedy.show(lang)
+        ));
+        return ExitCode::from(USAGE);
+    }
+    let prepared = prepare(loaded);
+    let settings = match prepared {
+        Ok(settings) => settings,
+        Err(Refused::Problems(problems)) => return check::refuse(&problems, lang),
+        Err(Refused::Failed(error)) => return fail(&error, lang),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve(settings, (&loaded.config.file, layers), lang)),
+        Err(error) => fail(&error.to_string(), lang),
+    }
+}
+
+enum Refused {
+    Problems(Vec<Problem>),
+    Failed(String),
+}
+
+fn fail(error: &str, lang: Lang) -> ExitCode {
+    out::note(&say("tianlu.run.failed", &[("detail", &error)]).show(lang));
+    ExitCode::from(FAILED)
+}
+
+async fn serve(settings: Settings, (file, layers): (&Path, &Layers), lang: Lang) -> ExitCode {
+    let signals =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+        return fail("listen for signals", lang);
+    };
+    let address = settings.http;
+    let service = match Service::start(settings).await {
+        Ok(service) => service,
+        Err(error) => return fail(&chain(&error), lang),
+    };
+    tracing::info!(http = %address, "tianlu runs");
+    loop {
+        tokio::select! {
+            () = received(&mut terminate) => break,
+            () = received(&mut interrupt) => break,
+            () = received(&mut hangup) => reload(&service, file, layers).await,
+        }
+    }
+    tracing::info!("tianlu stops");
+    service.stop().await;
+    ExitCode::from(GOOD)
+}
+
+async fn received(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes the files as they are now, as a whole or not at all.
+async fn reload(service: &Service, file: &Path, layers: &Layers) {
+    let problems = match load(file, layers) {
+        Ok(loaded) => {
+            let bundle = bundle(&loaded);
+            match ActiveConfig::build(&bundle) {
+                Ok(active) => {
+                    match service.reload(&bundle, active).await {
+                        Ok(()) => tracing::info!(
+                            "configuration reloaded; brokers, store, notifiers and HTTP change at a restart"
+                        ),
+                        Err(error) => {
+                            tracing::error!(error = %chain(&error), "not reloaded; the configuration before stays active")
+                        }
+                    }
+                    return;
+                }
+                Err(problems) => problems,
+            }
+        }
+        Err(problems) => problems,
+    };
+    for problem in problems {
+        tracing::error!(%problem, "not reloaded; the configuration before stays active");
+    }
+}
+
+fn chain(error: &StartError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+/// Returns everything that influences results, as texts.
+#[must_use]
+pub fn bundle(loaded: &Loaded) -> ConfigBundle {
+    let config = &loaded.config;
+    let of = |kind: SourceKind| {
+        let files = loaded.sources.iter().filter(move |source| source.kind == kind);
+        files.map(|source| SourceFile { name: source.name.clone(), text: source.text.clone() })
+    };
+    let route = |route: &crate::config::UplinkRoute| Route {
+        topic: route.topic.clone(),
+        profile: route.profile.clone(),
+    };
+    Bundle {
+        profiles: of(SourceKind::Profile).collect(),
+        rules: of(SourceKind::Rule).collect(),
+        registry: of(SourceKind::Registry).next(),
+        uplinks: config.uplinks.iter().map(route).collect(),
+        unknown: match config.devices.unknown {
+            UnknownDevices::Accept => UnknownDevice::Accept,
+            UnknownDevices::Quarantine => UnknownDevice::Quarantine,
+        },
+        identity_memory: config.devices.identity_memory,
+        max_payload: config.mqtt.iter().map(|mqtt| mqtt.max_payload).collect(),
+    }
+}
+
+fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
+    let config = &loaded.config;
+    let bundle = bundle(loaded);
+    let active = ActiveConfig::build(&bundle).map_err(Refused::Problems)?;
+    let sources = config.mqtt.iter().zip(0..).map(|(mqtt, source)| source_of(mqtt, source));
+    let notifiers = config.notifiers.iter().map(|notifier| notifier_of(notifier, config));
+    let Store::InfluxDb(influx) = &config.store else {
+        return Err(Refused::Failed("the store is not InfluxDB".to_owned()));
+    };
+    let token_file = influx.token_file.path();
+    let mut store =
+        InfluxOptions::new(influx.url.url().as_str(), &influx.org, &influx.bucket, token_file);
+    store.gzip = influx.gzip;
+    store.replay_window = influx.replay_window;
+    Ok(Settings {
+        dir: config.data.dir.clone(),
+        max_bytes: config.data.max_bytes,
+        keep: config.data.keep,
+        commit_interval: config.data.commit_interval,
+        bundle,
+        active: Arc::clone(&active),
+        sources: sources.collect::<Result<_, _>>().map_err(Refused::Failed)?,
+        store,
+        notifiers: notifiers.collect::<Result<_, _>>().map_err(Refused::Failed)?,
+        http: config.http.listen,
+        http_token_file: config.http.token_file.as_ref().map(|file| file.path().to_owned()),
+    })
+}
+
+fn credentials(mqtt: &Mqtt) -> Result<Option<Credentials>, String> {
+    let Some(username) = mqtt.username.clone() else { return Ok(None) };
+    let read = |file: &crate::config::SecretFile| {
+        Secret::read(file.path()).map_err(|error| format!("{}: {error}", file.path().display()))
+    };
+    let password = mqtt.password_file.as_ref().map(read).transpose()?;
+    Ok(Some(Credentials { username, password }))
+}
+
+fn address(mqtt: &Mqtt) -> Address {
+    let client = mqtt.tls.identity.as_ref().map(|(cert_file, key_file)| ClientCertificate {
+        cert_file: cert_file.clone(),
+        key_file: key_file.path().to_owned(),
+    });
+    let tls = TlsFiles { ca_file: mqtt.tls.ca_file.clone(), client };
+    Address {
+        host: mqtt.broker.host.clone(),
+        port: mqtt.broker.port,
+        tls: mqtt.broker.is_tls.then_some(tls),
+    }
+}
+
+fn source_of(mqtt: &Mqtt, source: u16) -> Result<MqttConfig, String> {
+    let mut config = MqttConfig::new(
+        SourceId(source),
+        address(mqtt),
+        mqtt.client_id.clone(),
+        mqtt.topics.clone(),
+    );
+    config.credentials = credentials(mqtt)?;
+    config.receive_maximum =
+        mqtt.receive_maximum.try_into().map_err(|_| "receive_maximum is 0".to_owned())?;
+    config.silence_after = Some(SILENCE_AFTER);
+    if mqtt.protocol == crate::config::Protocol::V311 {
+        config.protocol = ingest::mqtt::Protocol::V3;
+    }
+    Ok(config)
+}
+
+/// Names a notifier by kind and address: its queue is found again after a restart.
+fn notifier_of(notifier: &Notifier, config: &Config) -> Result<NotifierSettings, String> {
+    let (kind, address, target) = match &notifier.target {
+        NotifierTarget::Webhook { url, secret_file } => {
+            let address = url.url().as_str().to_owned();
+            let mut target = WebhookTarget::new(address.clone());
+            target.secret_file = secret_file.as_ref().map(|file| file.path().to_owned());
+            ("webhook", address, Target::Webhook(target))
+        }
+        NotifierTarget::Mqtt { source, topic } => {
+            let mqtt = config.mqtt.get(*source).ok_or("the notifier names no broker")?;
+            let address = address_text(mqtt);
+            let mut target = MqttTarget::new(
+                address.clone(),
+                topic.clone(),
+                format!("{}-alerts", mqtt.client_id),
+            );
+            target.credentials = credentials(mqtt)?.map(|known| {
+                let password =
+                    known.password.map(|secret| secret.reveal().to_vec()).unwrap_or_default();
+                (known.username, password.into())
+            });
+            ("mqtt", format!("{address}/{topic}"), Target::Mqtt(target))
+        }
+    };
+    let digest = telemetry::hash::sha256_hex(address.as_bytes());
+    let name = format!("{kind}-{}", digest.get(..12).unwrap_or_default());
+    let min_severity = Severity::parse(notifier.min_severity.as_str()).unwrap_or(Severity::Yellow);
+    Ok(NotifierSettings { name, target, min_severity })
+}
+
+fn address_text(mqtt: &Mqtt) -> String {
+    mqtt.broker.to_string()
+}
