@@ -4,7 +4,7 @@
 //! [`install`]; before it every function here does nothing. Totals of the account appear with the first
 //! [`refresh`] that knows them: a total that began at 0 after a restart would look like a reset.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -153,24 +153,30 @@ pub enum InstallError {
     /// A histogram has no bucket.
     #[error("set the buckets of a histogram")]
     Buckets(#[source] BuildError),
-    /// Another part of the process has installed a recorder.
+    /// Another part of the process has installed one of its own.
     #[error("install the recorder of metrics: there is one already")]
     Taken,
 }
 
+static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 static METERS: OnceLock<Meters> = OnceLock::new();
 static COUNTED: OnceLock<CountedMeters> = OnceLock::new();
 
-/// Installs the recorder of this process and returns what renders its metrics. Once in a process.
+/// Installs the recorder of this process and returns what renders its metrics. Further calls return the same.
 ///
 /// # Errors
 ///
 /// [`InstallError`].
 pub fn install() -> Result<PrometheusHandle, InstallError> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
     let recorder = builder()?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| InstallError::Taken)?;
     METERS.get_or_init(Meters::register);
+    *installed = Some(handle.clone());
     Ok(handle)
 }
 

@@ -36,7 +36,10 @@ impl AlertBook {
 
     /// Drops what ended more than 24 hours before journal time `now`.
     pub fn forget_before(&mut self, now: i64) {
-        while self.resolved.front().is_some_and(|alert| now.saturating_sub(alert.received_at().as_nanos()) > LISTED_NANOS)
+        while self
+            .resolved
+            .front()
+            .is_some_and(|alert| now.saturating_sub(alert.received_at().as_nanos()) > LISTED_NANOS)
         {
             self.resolved.pop_front();
         }

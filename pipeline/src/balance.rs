@@ -107,7 +107,8 @@ impl Balance {
     #[must_use]
     pub const fn is_exact(&self) -> bool {
         let (u, r) = (&self.uplinks, &self.readings);
-        u.received == u.decoded + u.dead + u.lost + u.held && r.decoded == r.stored + r.dead + r.duplicate + r.held
+        u.received == u.decoded + u.dead + u.lost + u.held
+            && r.decoded == r.stored + r.dead + r.duplicate + r.held
     }
 }
 
@@ -118,7 +119,12 @@ mod tests {
     #[test]
     fn a_redriven_reading_moves_from_dead_to_stored() {
         let mut store = StoreTotals { reading_ordinal: 1, ..StoreTotals::default() };
-        let account = Account { uplink_ordinal: 1, uplinks_decoded: 1, readings_decoded: 1, ..Account::default() };
+        let account = Account {
+            uplink_ordinal: 1,
+            uplinks_decoded: 1,
+            readings_decoded: 1,
+            ..Account::default()
+        };
         let point = Entry { kind: EntryKind::Point, redriven: false, element: 0, data: b"" };
         store.pass(&point, false);
         let before = Balance::of(&store, &account, 1);
@@ -131,8 +137,14 @@ mod tests {
 
     #[test]
     fn a_counter_that_is_wrong_makes_the_sum_fail() {
-        let store = StoreTotals { reading_ordinal: 9, stored: 8, dead: 1, ..StoreTotals::default() };
-        let good = Account { uplink_ordinal: 5, uplinks_decoded: 5, readings_decoded: 10, ..Account::default() };
+        let store =
+            StoreTotals { reading_ordinal: 9, stored: 8, dead: 1, ..StoreTotals::default() };
+        let good = Account {
+            uplink_ordinal: 5,
+            uplinks_decoded: 5,
+            readings_decoded: 10,
+            ..Account::default()
+        };
         assert!(Balance::of(&store, &good, 6).is_exact());
         assert!(!Balance::of(&StoreTotals { stored: 9, ..store }, &good, 6).is_exact());
         assert!(!Balance::of(&StoreTotals { duplicate: 1, ..store }, &good, 6).is_exact());

@@ -31,7 +31,8 @@ impl Pipeline {
     /// Makes a configuration the active one.
     pub(crate) fn activate(&mut self, config: &Arc<ActiveConfig>, out: &mut OutboxRecord) {
         let old = self.config.replace(Arc::clone(config));
-        let carried = old.as_ref().map(|old| old.rules.carried_into(&config.rules)).unwrap_or_default();
+        let carried =
+            old.as_ref().map(|old| old.rules.carried_into(&config.rules)).unwrap_or_default();
         let moves = old.as_ref().map(|old| moves(old, config)).unwrap_or_default();
         for shard in &mut self.shards {
             for device in &mut shard.devices {
@@ -52,14 +53,17 @@ impl Pipeline {
 
     /// Puts every device into the shard of its partition key, since the registry's groups may have changed.
     pub(crate) fn place_anew(&mut self, config: &ActiveConfig) {
-        let devices: Vec<Device> = self.shards.iter_mut().flat_map(|shard| std::mem::take(&mut shard.devices)).collect();
+        let devices: Vec<Device> =
+            self.shards.iter_mut().flat_map(|shard| std::mem::take(&mut shard.devices)).collect();
         self.shards.iter_mut().for_each(|shard| *shard = Shard::default());
         for mut device in devices {
             if device.measurement == NO_MEASUREMENT {
                 continue;
             }
             device.is_armed = false;
-            let group = config.device(&device.tenant, &device.name).and_then(|known| known.group.as_deref());
+            let group = config
+                .device(&device.tenant, &device.name)
+                .and_then(|known| known.group.as_deref());
             let shard = self.shard_of(&device.tenant, &device.name, group);
             let hash = device_hash(&device.tenant, &device.name);
             if let Some(shard) = self.shards.get_mut(shard) {
@@ -83,11 +87,18 @@ impl Pipeline {
         }
         let watching = shared.watching(config, device);
         let bound = config.rules.of_profile(usize::from(device.profile));
-        let watched: Vec<u16> =
-            watching.iter().filter_map(|entry| bound.get(usize::from(*entry))).map(rules::Bound::rule_index).collect();
+        let watched: Vec<u16> = watching
+            .iter()
+            .filter_map(|entry| bound.get(usize::from(*entry)))
+            .map(rules::Bound::rule_index)
+            .collect();
         let mut ended = Vec::new();
         for (rule, mut state) in states {
-            let place = carried.get(usize::from(rule)).copied().flatten().filter(|rule| watched.contains(rule));
+            let place = carried
+                .get(usize::from(rule))
+                .copied()
+                .flatten()
+                .filter(|rule| watched.contains(rule));
             match place {
                 Some(rule) => device.put_state(rule, state),
                 None => ended.extend(state.rule_changed(at)),
@@ -106,7 +117,8 @@ impl Pipeline {
             let hash = device_hash(&known.tenant, &known.device);
             let (newest_at, heard_live_ms) = (self.now, self.clocks.live_ms(0));
             let Some(shard) = self.shards.get_mut(shard) else { continue };
-            let measurement = config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
+            let measurement =
+                config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
             if shard.find(hash, (&known.tenant, &known.device), measurement).is_some() {
                 continue;
             }
@@ -118,7 +130,9 @@ impl Pipeline {
 
     /// Notes the profile that decodes a device now; its rules watch from here on.
     pub(crate) fn settle(&mut self, config: &ActiveConfig, place: (usize, u32), profile: u16) {
-        let Some(device) = self.device_mut(place).filter(|device| device.profile != profile) else { return };
+        let Some(device) = self.device_mut(place).filter(|device| device.profile != profile) else {
+            return;
+        };
         device.profile = profile;
         // The interval, and so the silence deadline, is the profile's.
         device.is_armed = false;
@@ -126,7 +140,12 @@ impl Pipeline {
     }
 
     /// Gives a device the list of rules that watch it.
-    pub(crate) fn watch(&mut self, config: &ActiveConfig, place: (usize, u32), shared: &mut Shared) {
+    pub(crate) fn watch(
+        &mut self,
+        config: &ActiveConfig,
+        place: (usize, u32),
+        shared: &mut Shared,
+    ) {
         if let Some(device) = self.device_mut(place) {
             device.watching = Watching(Some(shared.watching(config, device)));
         }
@@ -141,7 +160,12 @@ impl Shared {
     fn watching(&mut self, config: &ActiveConfig, device: &Device) -> Arc<[u16]> {
         let list = match device.profile {
             NO_PROFILE => Vec::new(),
-            profile => config.rules.watching(usize::from(profile), &device.tenant, &device.site, &device.name),
+            profile => config.rules.watching(
+                usize::from(profile),
+                &device.tenant,
+                &device.site,
+                &device.name,
+            ),
         };
         Arc::clone(self.0.entry(list).or_insert_with_key(|list| list.as_slice().into()))
     }
@@ -152,8 +176,13 @@ fn moves(old: &ActiveConfig, config: &ActiveConfig) -> Moves {
         let at = config.measurements.iter().position(|new| new.name == old.name)?;
         let new = config.measurements.get(at)?;
         let place = |name: &String| new.properties.iter().position(|known| known == name);
-        let places = (old.properties != new.properties).then(|| old.properties.iter().map(place).collect());
-        Some(Move { measurement: u16::try_from(at).ok()?, places, properties: new.properties.len() })
+        let places =
+            (old.properties != new.properties).then(|| old.properties.iter().map(place).collect());
+        Some(Move {
+            measurement: u16::try_from(at).ok()?,
+            places,
+            properties: new.properties.len(),
+        })
     };
     Moves {
         profiles: old.profiles.iter().map(|profile| config.profile_index(&profile.name)).collect(),
@@ -166,7 +195,8 @@ fn move_device(device: &mut Device, config: &ActiveConfig, moves: &Moves) {
     if let Some(site) = known.and_then(|known| known.site.as_deref()) {
         device.site = site.into();
     }
-    device.profile = moves.profiles.get(usize::from(device.profile)).copied().flatten().unwrap_or(NO_PROFILE);
+    device.profile =
+        moves.profiles.get(usize::from(device.profile)).copied().flatten().unwrap_or(NO_PROFILE);
     match moves.measurements.get(usize::from(device.measurement)).and_then(Option::as_ref) {
         Some(moved) => {
             device.measurement = moved.measurement;
@@ -185,7 +215,8 @@ fn move_device(device: &mut Device, config: &ActiveConfig, moves: &Moves) {
         }
     }
     // A profile may have moved to another measurement.
-    let is_at_home = config.place(device.profile).is_some_and(|place| place.measurement == device.measurement);
+    let is_at_home =
+        config.place(device.profile).is_some_and(|place| place.measurement == device.measurement);
     if !is_at_home {
         device.profile = NO_PROFILE;
     }

@@ -139,8 +139,11 @@ impl ActiveConfig {
     /// Every problem of every text, at once.
     pub fn build(bundle: &Bundle) -> Result<Arc<Self>, Vec<Problem>> {
         let problems = Problems::default();
-        let profiles: Vec<Profile> =
-            bundle.profiles.iter().filter_map(|file| Profile::parse(&file.name, &file.text, &problems)).collect();
+        let profiles: Vec<Profile> = bundle
+            .profiles
+            .iter()
+            .filter_map(|file| Profile::parse(&file.name, &file.text, &problems))
+            .collect();
         let registry = match &bundle.registry {
             Some(file) => Registry::parse(&file.name, &file.text, &problems),
             None => Registry::default(),
@@ -148,7 +151,11 @@ impl ActiveConfig {
         let files: Vec<(String, String)> =
             bundle.rules.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
         let rules = RuleSet::load(&files, &profiles, &problems);
-        let routes = bundle.uplinks.iter().filter_map(|route| build_route(route, &profiles, &problems)).collect();
+        let routes = bundle
+            .uplinks
+            .iter()
+            .filter_map(|route| build_route(route, &profiles, &problems))
+            .collect();
         let found = problems.take();
         if !found.is_empty() {
             return Err(found);
@@ -221,22 +228,36 @@ fn measurements_of(profiles: &[Profile]) -> (Vec<Measurement>, Vec<Place>) {
             }
         }
     }
-    let named = by_name.into_iter().map(|(name, properties)| Measurement { name: name.to_owned(), properties });
+    let named = by_name
+        .into_iter()
+        .map(|(name, properties)| Measurement { name: name.to_owned(), properties });
     let measurements: Vec<Measurement> = named.collect();
     let short = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
     let place = |profile: &Profile| {
-        let at = measurements.iter().position(|known| known.name == profile.measurement).unwrap_or(usize::MAX);
+        let at = measurements
+            .iter()
+            .position(|known| known.name == profile.measurement)
+            .unwrap_or(usize::MAX);
         let slot = |name: &String| {
-            let known = measurements.get(at).and_then(|known| known.properties.iter().position(|p| p == name));
+            let known = measurements
+                .get(at)
+                .and_then(|known| known.properties.iter().position(|p| p == name));
             short(known.unwrap_or(usize::MAX))
         };
-        Place { measurement: short(at), slots: profile.properties.iter().map(|p| slot(&p.name)).collect() }
+        Place {
+            measurement: short(at),
+            slots: profile.properties.iter().map(|p| slot(&p.name)).collect(),
+        }
     };
     let places = profiles.iter().map(place).collect();
     (measurements, places)
 }
 
-fn build_route(route: &Route, profiles: &[Profile], problems: &Problems) -> Option<(TopicPattern, u16)> {
+fn build_route(
+    route: &Route,
+    profiles: &[Profile],
+    problems: &Problems,
+) -> Option<(TopicPattern, u16)> {
     let problem = |key: &str, value: &str, detail: String| {
         problems.add(Problem {
             file: "uplinks".to_owned(),

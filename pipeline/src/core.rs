@@ -51,7 +51,9 @@ pub trait ConfigSource {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The configuration that the record names is not there.
-    #[error("configuration `{hash}`, named at journal position {position}, is not in the data folder")]
+    #[error(
+        "configuration `{hash}`, named at journal position {position}, is not in the data folder"
+    )]
     ConfigMissing {
         /// Hash of the bundle.
         hash: String,
@@ -127,6 +129,10 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`ApplyError`] where the record is of a newer version or its configuration is gone; nothing has changed then.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record as the log gives it, configurations, and where results go"
+    )]
     pub fn apply(
         &mut self,
         head: Head,
@@ -136,12 +142,13 @@ impl Pipeline {
         out: &mut OutboxRecord,
     ) -> Result<(), ApplyError> {
         let position = head.position;
-        let record = Record::decode(kind, payload).map_err(|source| ApplyError::Record { position, source })?;
-        let next_config = match &record {
-            Record::ConfigActivated(change) => Some(configs.load(&change.hash).ok_or_else(|| {
-                ApplyError::ConfigMissing { hash: change.hash.clone(), position }
-            })?),
-            _ => None,
+        let record = Record::decode(kind, payload)
+            .map_err(|source| ApplyError::Record { position, source })?;
+        let next_config = if let Record::ConfigActivated(change) = &record {
+            let missing = || ApplyError::ConfigMissing { hash: change.hash.clone(), position };
+            Some(configs.load(&change.hash).ok_or_else(missing)?)
+        } else {
+            None
         };
         debug_assert!(position > self.position || self.position == 0, "positions rise");
         self.position = position;
@@ -190,7 +197,12 @@ impl Pipeline {
         self.now = self.now.max(recorded.uplink.received_at.as_nanos());
         out.begin(recorded.uplink.received_at);
         self.take_recorded(recorded, out);
-        debug_assert!(self.account.balances(), "P1 at position {}: {:?}", head.position, self.account);
+        debug_assert!(
+            self.account.balances(),
+            "P1 at position {}: {:?}",
+            head.position,
+            self.account
+        );
     }
 
     /// Counts the uplinks that a damaged record took along: gaps in the ordinals of the headers.
@@ -215,7 +227,8 @@ impl Pipeline {
 
     /// Returns the shard of a partition key. The key is the device, unless the registry names a group.
     pub(crate) fn shard_of(&self, tenant: &str, device: &str, group: Option<&str>) -> usize {
-        let hash = group.map_or_else(|| device_hash(tenant, device), |group| device_hash(tenant, group));
+        let hash =
+            group.map_or_else(|| device_hash(tenant, device), |group| device_hash(tenant, group));
         let shards = u64::try_from(self.shards.len()).unwrap_or(1).max(1);
         usize::try_from(hash % shards).unwrap_or(0)
     }
@@ -232,7 +245,11 @@ impl Pipeline {
     pub(crate) fn devices_in_order(&self) -> Vec<(usize, u32)> {
         let mut places = Vec::new();
         for (shard, held) in self.shards.iter().enumerate() {
-            places.extend((0..).zip(&held.devices).map(|(at, one)| (&one.tenant, &one.name, one.measurement, (shard, at))));
+            places.extend(
+                (0..)
+                    .zip(&held.devices)
+                    .map(|(at, one)| (&one.tenant, &one.name, one.measurement, (shard, at))),
+            );
         }
         places.sort_unstable();
         places.into_iter().map(|(_, _, _, place)| place).collect()

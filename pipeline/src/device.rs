@@ -82,13 +82,18 @@ pub(crate) struct Device {
 pub(crate) struct Watching(pub(crate) Option<Arc<[u16]>>);
 
 impl Encode for Watching {
-    fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), bincode::error::EncodeError> {
+    fn encode<E: bincode::enc::Encoder>(
+        &self,
+        _: &mut E,
+    ) -> Result<(), bincode::error::EncodeError> {
         Ok(())
     }
 }
 
 impl<C> Decode<C> for Watching {
-    fn decode<D: bincode::de::Decoder<Context = C>>(_: &mut D) -> Result<Self, bincode::error::DecodeError> {
+    fn decode<D: bincode::de::Decoder<Context = C>>(
+        _: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
         Ok(Self::default())
     }
 }
@@ -103,12 +108,21 @@ impl<'de, C> BorrowDecode<'de, C> for Watching {
 
 impl Device {
     /// Makes a device that was never heard.
-    pub(crate) fn new((tenant, name, site): (&str, &str, &str), config: &ActiveConfig, profile: u16) -> Self {
+    pub(crate) fn new(
+        (tenant, name, site): (&str, &str, &str),
+        config: &ActiveConfig,
+        profile: u16,
+    ) -> Self {
         let measurement = config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
         Self::in_measurement((tenant, name, site), measurement, slots(config, measurement), profile)
     }
 
-    fn in_measurement((tenant, name, site): (&str, &str, &str), measurement: u16, slots: usize, profile: u16) -> Self {
+    fn in_measurement(
+        (tenant, name, site): (&str, &str, &str),
+        measurement: u16,
+        slots: usize,
+        profile: u16,
+    ) -> Self {
         Self {
             tenant: tenant.into(),
             name: name.into(),
@@ -151,7 +165,9 @@ impl Device {
     /// Returns the state of a rule, normal where none is kept.
     pub(crate) fn take_state(&mut self, rule: u16) -> RuleState {
         match self.states.binary_search_by_key(&rule, |(known, _)| *known) {
-            Ok(at) => self.states.get_mut(at).map(|(_, state)| std::mem::take(state)).unwrap_or_default(),
+            Ok(at) => {
+                self.states.get_mut(at).map(|(_, state)| std::mem::take(state)).unwrap_or_default()
+            }
             Err(_) => RuleState::default(),
         }
     }
@@ -175,7 +191,11 @@ impl Device {
     /// Returns since when the device is silent: its newest reading, unless a silence was raised from it already
     /// and something older came since; then when that came.
     pub(crate) fn silent_since(&self) -> i64 {
-        if self.newest_at == self.silent_from { self.heard_at.max(self.newest_at) } else { self.newest_at }
+        if self.newest_at == self.silent_from {
+            self.heard_at.max(self.newest_at)
+        } else {
+            self.newest_at
+        }
     }
 
     /// Returns whether a rule's state is kept, that is, not normal.
@@ -216,11 +236,18 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// Finds the state of a device in a measurement.
-    pub(crate) fn find(&self, hash: u64, (tenant, device): (&str, &str), measurement: u16) -> Option<u32> {
+    pub(crate) fn find(
+        &self,
+        hash: u64,
+        (tenant, device): (&str, &str),
+        measurement: u16,
+    ) -> Option<u32> {
         let same = |at: &u32| {
             let known = self.get(*at);
             known.is_some_and(|known| {
-                *known.name == *device && known.measurement == measurement && *known.tenant == *tenant
+                *known.name == *device
+                    && known.measurement == measurement
+                    && *known.tenant == *tenant
             })
         };
         self.index.find(hash, same).copied()
@@ -286,7 +313,10 @@ mod tests {
         let mut shard = Shard::default();
         for n in 0..500 {
             let (tenant, name) = (format!("t{}", n % 3), format!("d{n}"));
-            shard.add(device_hash(&tenant, &name), Device::in_measurement((&tenant, &name, "s"), 0, 1, 0));
+            shard.add(
+                device_hash(&tenant, &name),
+                Device::in_measurement((&tenant, &name, "s"), 0, 1, 0),
+            );
         }
         assert_eq!(shard.find(device_hash("t1", "d7"), ("t1", "d7"), 0), Some(7));
         assert_eq!(shard.find(device_hash("t1", "d7"), ("t1", "d7"), 1), None);

@@ -86,7 +86,11 @@ impl Memory {
     pub fn merge(&mut self, slot: usize, hashes: &[u32]) {
         let stride = hashes.len() + 2;
         if let Some(words) = self.words.get_mut(slot * stride + 2..(slot + 1) * stride) {
-            words.iter_mut().zip(hashes).filter(|(_, new)| **new != 0).for_each(|(word, new)| *word = *new);
+            words
+                .iter_mut()
+                .zip(hashes)
+                .filter(|(_, new)| **new != 0)
+                .for_each(|(word, new)| *word = *new);
         }
     }
 
@@ -169,7 +173,8 @@ mod tests {
         for at in 0..6 {
             memory.remember(at, &[1], 4);
         }
-        let known: Vec<i64> = (0..6).filter(|at| memory.check(*at, &[1]) == Verdict::Duplicate).collect();
+        let known: Vec<i64> =
+            (0..6).filter(|at| memory.check(*at, &[1]) == Verdict::Duplicate).collect();
         assert_eq!(known, [2, 3, 4, 5]);
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Context<'a> {
 /// Why something is set aside, and in whose name.
 pub(crate) struct Fault<'a> {
     pub(crate) reason: Reason,
-    pub(crate) detail: String,
+    pub(crate) detail: Box<str>,
     pub(crate) device: &'a str,
 }
 
@@ -93,14 +93,29 @@ impl Pipeline {
             alerts_wait: false,
             origin: None,
         };
-        self.take_elements(&mut ctx, Decoded { elements: vec![recorded.element], is_batch: false }, None, out);
+        self.take_elements(
+            &mut ctx,
+            Decoded { elements: vec![recorded.element], is_batch: false },
+            None,
+            out,
+        );
     }
 
     /// Takes an uplink, or one element of it, and accounts for it.
-    fn work(&mut self, uplink: &Uplink<'_>, redrive: Option<Subject>, only: Option<u32>, out: &mut OutboxRecord) {
+    fn work(
+        &mut self,
+        uplink: &Uplink<'_>,
+        redrive: Option<Subject>,
+        only: Option<u32>,
+        out: &mut OutboxRecord,
+    ) {
         let Some(config) = self.config.clone() else {
             // Only a journal that lost its first records can begin without a configuration.
-            let fault = Fault { reason: Reason::UnknownTopic, detail: "no configuration is active".to_owned(), device: "" };
+            let fault = Fault {
+                reason: Reason::UnknownTopic,
+                detail: "no configuration is active".into(),
+                device: "",
+            };
             self.set_uplink_aside(uplink, redrive, ("", fault), out);
             return;
         };
@@ -121,9 +136,13 @@ impl Pipeline {
         config: &'a ActiveConfig,
         uplink: &'a Uplink<'a>,
     ) -> Result<(Context<'a>, Decoded), (&'a str, Fault<'a>)> {
-        let fault = |reason, detail, device| Fault { reason, detail, device };
+        let fault =
+            |reason, detail: String, device| Fault { reason, detail: detail.into(), device };
         let Some((routed, levels)) = config.route(uplink.topic) else {
-            return Err(("", fault(Reason::UnknownTopic, "no [[uplinks]] pattern matches".to_owned(), "")));
+            return Err((
+                "",
+                fault(Reason::UnknownTopic, "no [[uplinks]] pattern matches".to_owned(), ""),
+            ));
         };
         let (tenant, named) = (levels.tenant.unwrap_or(TENANT), levels.device.unwrap_or_default());
         if is_too_large(config, uplink) {
@@ -132,10 +151,20 @@ impl Pipeline {
         let known = levels.device.and_then(|device| config.device(tenant, device));
         let profile_index = known.and_then(|known| profile_of(config, known)).unwrap_or(routed);
         let Some(profile) = config.profile(profile_index) else {
-            return Err((tenant, fault(Reason::Malformed, "the route has no profile".to_owned(), named)));
+            return Err((
+                tenant,
+                fault(Reason::Malformed, "the route has no profile".to_owned(), named),
+            ));
         };
-        if known.is_none() && config.unknown == UnknownDevice::Quarantine && levels.device.is_some() && !names_devices(profile) {
-            return Err((tenant, fault(Reason::UnknownDevice, "not in the registry".to_owned(), named)));
+        if known.is_none()
+            && config.unknown == UnknownDevice::Quarantine
+            && levels.device.is_some()
+            && !names_devices(profile)
+        {
+            return Err((
+                tenant,
+                fault(Reason::UnknownDevice, "not in the registry".to_owned(), named),
+            ));
         }
         let decoded = match decode(profile, uplink.payload) {
             Ok(decoded) => decoded,
@@ -156,7 +185,13 @@ impl Pipeline {
         Ok((ctx, decoded))
     }
 
-    fn take_elements(&mut self, ctx: &mut Context<'_>, decoded: Decoded, only: Option<u32>, out: &mut OutboxRecord) {
+    fn take_elements(
+        &mut self,
+        ctx: &mut Context<'_>,
+        decoded: Decoded,
+        only: Option<u32>,
+        out: &mut OutboxRecord,
+    ) {
         if ctx.is_redriven() {
             self.redrive_element(ctx, decoded, only.unwrap_or(0), out);
             return;
@@ -174,18 +209,31 @@ impl Pipeline {
     }
 
     /// Takes the one element that a letter names; counted before, so only what becomes of it counts.
-    fn redrive_element(&mut self, ctx: &mut Context<'_>, decoded: Decoded, at: u32, out: &mut OutboxRecord) {
+    fn redrive_element(
+        &mut self,
+        ctx: &mut Context<'_>,
+        decoded: Decoded,
+        at: u32,
+        out: &mut OutboxRecord,
+    ) {
         let found = usize::try_from(at).ok().and_then(|at| decoded.elements.into_iter().nth(at));
-        let element = found.unwrap_or_else(|| Element::Bad("the uplink no longer has this element".into()));
+        let element =
+            found.unwrap_or_else(|| Element::Bad("the uplink no longer has this element".into()));
         self.take_element(ctx, at, element, out);
     }
 
-    pub(crate) fn take_element(&mut self, ctx: &mut Context<'_>, index: u32, element: Element, out: &mut OutboxRecord) {
+    pub(crate) fn take_element(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u32,
+        element: Element,
+        out: &mut OutboxRecord,
+    ) {
         match element {
             Element::Reading(reading) => self.take_reading(ctx, index, reading, out),
             Element::Bad(detail) => {
                 let device = ctx.device.unwrap_or_default();
-                let fault = Fault { reason: Reason::BadElement, detail: detail.into(), device };
+                let fault = Fault { reason: Reason::BadElement, detail, device };
                 self.set_reading_aside(ctx, index, fault, out);
             }
         }
@@ -219,7 +267,7 @@ impl Pipeline {
             element: 0,
             is_batch: false,
             reason: fault.reason,
-            detail: fault.detail,
+            detail: fault.detail.into(),
             tenant: tenant.to_owned(),
             device: fault.device.to_owned(),
             origin: Arc::new(origin),
@@ -228,7 +276,13 @@ impl Pipeline {
     }
 
     /// Sets one reading aside.
-    pub(crate) fn set_reading_aside(&mut self, ctx: &mut Context<'_>, index: u32, fault: Fault<'_>, out: &mut OutboxRecord) {
+    pub(crate) fn set_reading_aside(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u32,
+        fault: Fault<'_>,
+        out: &mut OutboxRecord,
+    ) {
         self.account.readings_dead.count(fault.reason);
         let letter = Letter {
             key: self.next_letter_key(),
@@ -236,7 +290,7 @@ impl Pipeline {
             element: index,
             is_batch: ctx.is_batch,
             reason: fault.reason,
-            detail: fault.detail,
+            detail: fault.detail.into(),
             tenant: ctx.tenant.to_owned(),
             device: fault.device.to_owned(),
             origin: ctx.origin(),
@@ -250,7 +304,12 @@ impl Pipeline {
         key
     }
 
-    fn file(&mut self, letter: Letter, (kind, redriven): (EntryKind, bool), out: &mut OutboxRecord) {
+    fn file(
+        &mut self,
+        letter: Letter,
+        (kind, redriven): (EntryKind, bool),
+        out: &mut OutboxRecord,
+    ) {
         out.push_with(kind, redriven, letter.element, |bytes| letter.write_json(bytes));
         self.account.letters_expired += self.letters.add(letter);
     }
@@ -311,7 +370,11 @@ fn is_too_large(config: &ActiveConfig, uplink: &Uplink<'_>) -> bool {
 
 fn too_large(uplink: &Uplink<'_>) -> String {
     let hash = sha256_hex(uplink.payload);
-    format!("payload of {} bytes, sha256 of the {} bytes taken in {hash}", uplink.full_len, uplink.payload.len())
+    format!(
+        "payload of {} bytes, sha256 of the {} bytes taken in {hash}",
+        uplink.full_len,
+        uplink.payload.len()
+    )
 }
 
 /// Returns whether the elements of this profile's uplinks name their own devices.

@@ -50,11 +50,17 @@ impl Pipeline {
             let profile = self.device(place).map_or(0, |device| usize::from(device.profile));
             let mut raised_from = None;
             for entry in watching.iter() {
-                let Some(rule) = config.rules.of_profile(profile).get(usize::from(*entry)) else { continue };
+                let Some(rule) = config.rules.of_profile(profile).get(usize::from(*entry)) else {
+                    continue;
+                };
                 let Some(device) = self.device_mut(place) else { break };
                 let since = device.silent_since();
                 let newest_at = EventTime::from_nanos(since);
-                let silence = Silence { newest_at, live_ms: live_ms.saturating_sub(device.heard_live_ms), now };
+                let silence = Silence {
+                    newest_at,
+                    live_ms: live_ms.saturating_sub(device.heard_live_ms),
+                    now,
+                };
                 let mut state = device.take_state(rule.rule_index());
                 let known = config.device(&device.tenant, &device.name);
                 let alert = rule.judge_silence(&mut state, &silence, &subject_of(device, known));
@@ -78,7 +84,9 @@ impl Pipeline {
             let clocks = self.shards.get(shard).map_or(0, crate::device::Shard::clocks);
             for clock in 0..clocks {
                 let live_ms = self.clocks.live_ms(clock);
-                while let Some(at) = self.shards.get_mut(shard).and_then(|held| held.pop_due(clock, live_ms)) {
+                while let Some(at) =
+                    self.shards.get_mut(shard).and_then(|held| held.pop_due(clock, live_ms))
+                {
                     let Some(device) = self.device_mut((shard, at)) else { continue };
                     // An entry of a clock that the device has left is outdated: it was armed anew since.
                     if device.clock == clock && device.is_armed {
@@ -119,7 +127,9 @@ impl Pipeline {
         let Some(watching) = device.watching() else { return };
         let bound = config.rules.of_profile(usize::from(device.profile));
         let quiet = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));
-        let limits = quiet.filter(|rule| !device.has_state(rule.rule_index())).filter_map(|rule| rule.silence_ms_max());
+        let limits = quiet
+            .filter(|rule| !device.has_state(rule.rule_index()))
+            .filter_map(|rule| rule.silence_ms_max());
         let Some(least) = limits.min() else { return };
         let (clock, due) = (device.clock, device.heard_live_ms.saturating_add(least));
         if let Some(shard) = self.shards.get_mut(place.0) {
@@ -132,8 +142,11 @@ impl Pipeline {
 
     /// Writes an alert transition to the results, the account and the list.
     pub(crate) fn emit(&mut self, alert: &Alert, element: u32, out: &mut OutboxRecord) {
-        let (severity, state) = (severity_index(alert.severity), usize::from(alert.state == AlertState::Resolved));
-        if let Some(count) = self.account.alerts.get_mut(severity).and_then(|states| states.get_mut(state)) {
+        let (severity, state) =
+            (severity_index(alert.severity), usize::from(alert.state == AlertState::Resolved));
+        if let Some(count) =
+            self.account.alerts.get_mut(severity).and_then(|states| states.get_mut(state))
+        {
             *count += 1;
         }
         self.alerts.note(alert);
@@ -154,7 +167,10 @@ pub(crate) const fn severity_index(severity: Severity) -> usize {
     }
 }
 
-fn subject_of<'a>(device: &'a Device, known: Option<&'a telemetry::registry::Device>) -> Subject<'a> {
+fn subject_of<'a>(
+    device: &'a Device,
+    known: Option<&'a telemetry::registry::Device>,
+) -> Subject<'a> {
     Subject {
         tenant: &device.tenant,
         site: &device.site,
@@ -163,4 +179,3 @@ fn subject_of<'a>(device: &'a Device, known: Option<&'a telemetry::registry::Dev
         region: known.and_then(|known| known.region.as_deref()),
     }
 }
-

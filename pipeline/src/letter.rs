@@ -1,6 +1,7 @@
 //! Dead letters: what was set aside, kept until it is tried again or expires.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -166,12 +167,17 @@ impl Letters {
 
     fn over_bound(&self, owner: &str) -> Option<(u64, u32)> {
         let device = self.of_device.get(owner)?;
-        let too_many = device.bytes > self.limits.device_bytes_max || self.bytes > self.limits.bytes_max;
+        let too_many =
+            device.bytes > self.limits.device_bytes_max || self.bytes > self.limits.bytes_max;
         if !too_many {
             return None;
         }
         // A device with one letter only gives way to nobody older than itself: then the oldest of all goes.
-        if device.keys.len() > 1 { device.keys.front().copied() } else { self.open.keys().next().copied() }
+        if device.keys.len() > 1 {
+            device.keys.front().copied()
+        } else {
+            self.open.keys().next().copied()
+        }
     }
 
     /// Takes an open letter out. `None`: it is not open, so that trying it again does nothing.
@@ -197,6 +203,12 @@ impl Letters {
     /// Returns the open letters, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Letter> {
         self.open.values()
+    }
+
+    /// Returns the open letters after a key, oldest first; the key's own letter need not be open any more.
+    pub fn after(&self, key: Option<(u64, u32)>) -> impl Iterator<Item = &Letter> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.open.range((from, Bound::Unbounded)).map(|(_, letter)| letter)
     }
 
     /// Returns an open letter.
@@ -252,10 +264,15 @@ mod tests {
     fn one_faulty_device_expires_only_its_own_letters() {
         let mut letters = Letters::new(LetterLimits { bytes_max: 10_000, device_bytes_max: 3_000 });
         assert_eq!(letters.add(letter(1, "good", 1000)), 0);
-        let expired: u64 = (2..20).map(|position| letters.add(letter(position, "faulty", 1000))).sum();
+        let expired: u64 =
+            (2..20).map(|position| letters.add(letter(position, "faulty", 1000))).sum();
         assert_eq!(expired, 16);
         let open: Vec<u64> = letters.iter().map(|letter| letter.key.0).collect();
         assert_eq!(open, [1, 18, 19]);
+        assert_eq!(
+            letters.after(Some((2, 0))).map(|letter| letter.key.0).collect::<Vec<_>>(),
+            [18, 19]
+        );
     }
 
     #[test]

@@ -90,7 +90,13 @@ impl OutboxRecord {
     }
 
     /// Adds an entry whose data `write` appends; nothing else of the buffer may be touched.
-    pub fn push_with(&mut self, kind: EntryKind, redriven: bool, element: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push_with(
+        &mut self,
+        kind: EntryKind,
+        redriven: bool,
+        element: u32,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.bytes.push(kind as u8);
         self.bytes.push(if redriven { REDRIVEN } else { 0 });
         self.bytes.extend_from_slice(&element.to_le_bytes());
@@ -142,7 +148,8 @@ impl<'a> Entries<'a> {
     pub fn of(payload: &'a [u8]) -> Option<Self> {
         let (head, rest) = payload.split_first_chunk::<HEAD>()?;
         let [version, at @ ..] = *head;
-        (version == VERSION).then(|| Self { received_at: IngestTime::from_nanos(i64::from_le_bytes(at)), rest })
+        (version == VERSION)
+            .then(|| Self { received_at: IngestTime::from_nanos(i64::from_le_bytes(at)), rest })
     }
 
     /// Returns when the uplink behind the position was taken in.
@@ -162,7 +169,12 @@ impl<'a> Iterator for Entries<'a> {
         let (data, rest) = rest.split_at_checked(len)?;
         let kind = EntryKind::from_code(kind)?;
         self.rest = rest;
-        Some(Entry { kind, redriven: flags & REDRIVEN != 0, element: u32::from_le_bytes([e0, e1, e2, e3]), data })
+        Some(Entry {
+            kind,
+            redriven: flags & REDRIVEN != 0,
+            element: u32::from_le_bytes([e0, e1, e2, e3]),
+            data,
+        })
     }
 }
 

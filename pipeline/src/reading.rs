@@ -42,7 +42,12 @@ enum Fate {
 impl Pipeline {
     /// Takes the elements of a batch: judged in order of time, results in the order of the payload; then the
     /// alerts in the order of time, since one that ends must not stand before its beginning.
-    pub(crate) fn take_batch(&mut self, ctx: &mut Context<'_>, elements: Vec<Element>, out: &mut OutboxRecord) {
+    pub(crate) fn take_batch(
+        &mut self,
+        ctx: &mut Context<'_>,
+        elements: Vec<Element>,
+        out: &mut OutboxRecord,
+    ) {
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let received_at = ctx.uplink.received_at;
         let mut order: Vec<(i64, u32, Element)> = (0..)
@@ -69,17 +74,23 @@ impl Pipeline {
     }
 
     /// Takes one reading: exactly one of point, dead letter, duplicate comes of it.
-    pub(crate) fn take_reading(&mut self, ctx: &mut Context<'_>, index: u32, mut reading: Reading, out: &mut OutboxRecord) {
+    pub(crate) fn take_reading(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u32,
+        mut reading: Reading,
+        out: &mut OutboxRecord,
+    ) {
         let own = reading.device.take();
         let name = own.as_deref().or(ctx.device).unwrap_or_default();
         if !is_name(name) {
-            let detail = "it names no device".to_owned();
+            let detail = "it names no device".into();
             let fault = Fault { reason: Reason::BadElement, detail, device: "" };
             return self.set_reading_aside(ctx, index, fault, out);
         }
         let known = ctx.config.device(ctx.tenant, name);
         if known.is_none() && ctx.config.unknown == UnknownDevice::Quarantine {
-            let detail = "not in the registry".to_owned();
+            let detail = "not in the registry".into();
             let fault = Fault { reason: Reason::UnknownDevice, detail, device: name };
             return self.set_reading_aside(ctx, index, fault, out);
         }
@@ -88,7 +99,7 @@ impl Pipeline {
         let stamp = self.stamp(profile, &reading, ctx, owner.place);
         self.count(&owner, &reading);
         if reading.observations.iter().all(|seen| seen.value.is_none()) {
-            let detail = "no property has a value".to_owned();
+            let detail = "no property has a value".into();
             let fault = Fault { reason: Reason::NoValue, detail, device: name };
             return self.set_reading_aside(ctx, index, fault, out);
         }
@@ -98,39 +109,67 @@ impl Pipeline {
                 out.push(marker(EntryKind::Duplicate, ctx.is_redriven(), index));
             }
             Fate::Conflict(property) => {
-                let measurement = ctx.config.place(ctx.profile).and_then(|at| ctx.config.measurement(at.measurement));
-                let property = measurement.and_then(|known| known.properties.get(property)).map_or("", |name| name);
+                let measurement = ctx
+                    .config
+                    .place(ctx.profile)
+                    .and_then(|at| ctx.config.measurement(at.measurement));
+                let property = measurement
+                    .and_then(|known| known.properties.get(property))
+                    .map_or("", |name| name);
                 let at = EventTime::from_nanos(stamp.at_nanos);
-                let detail = format!("`{property}` has another value at {at}; the first stays");
-                self.set_reading_aside(ctx, index, Fault { reason: Reason::TimeConflict, detail, device: name }, out);
+                let detail =
+                    format!("`{property}` has another value at {at}; the first stays").into();
+                self.set_reading_aside(
+                    ctx,
+                    index,
+                    Fault { reason: Reason::TimeConflict, detail, device: name },
+                    out,
+                );
             }
             Fate::News => self.keep(ctx, &owner, (index, reading, stamp), out),
         }
     }
 
     /// Finds the device, or makes room for it.
-    fn place_of(&mut self, ctx: &Context<'_>, name: &str, known: Option<&Registered>) -> (usize, u32) {
+    fn place_of(
+        &mut self,
+        ctx: &Context<'_>,
+        name: &str,
+        known: Option<&Registered>,
+    ) -> (usize, u32) {
         let shard = self.shard_of(ctx.tenant, name, known.and_then(|known| known.group.as_deref()));
         let hash = device_hash(ctx.tenant, name);
-        let measurement = ctx.config.place(ctx.profile).map_or(NO_MEASUREMENT, |place| place.measurement);
-        let found = self.shards.get(shard).and_then(|held| held.find(hash, (ctx.tenant, name), measurement));
+        let measurement =
+            ctx.config.place(ctx.profile).map_or(NO_MEASUREMENT, |place| place.measurement);
+        let found = self
+            .shards
+            .get(shard)
+            .and_then(|held| held.find(hash, (ctx.tenant, name), measurement));
         if let Some(at) = found {
             self.settle(ctx.config, (shard, at), ctx.profile);
             return (shard, at);
         }
-        let device = Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
+        let device =
+            Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
         let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
         self.watch(ctx.config, place, &mut Shared::default());
         place
     }
 
     /// Applies the time policy: where the point stands, and what is wrong with its time.
-    fn stamp(&self, profile: &Profile, reading: &Reading, ctx: &Context<'_>, place: (usize, u32)) -> Stamp {
+    fn stamp(
+        &self,
+        profile: &Profile,
+        reading: &Reading,
+        ctx: &Context<'_>,
+        place: (usize, u32),
+    ) -> Stamp {
         let received_at = ctx.uplink.received_at;
         match judge_time(&profile.time, reading.sampled_at, received_at) {
             Ok(at) => Stamp { at_nanos: at.as_nanos(), flag: None, sampled_at_raw: None },
             Err(flag) => {
-                let before = self.device(place).map_or(0, |device| device.stamped_in(self.position));
+                let before =
+                    self.device(place).map_or(0, |device| device.stamped_in(self.position));
                 Stamp {
                     at_nanos: received_at.as_nanos().saturating_add(before),
                     flag: Some(flag),
@@ -147,7 +186,8 @@ impl Pipeline {
         device.count_in(position);
         let Some(sequence) = reading.sequence else { return };
         let expected = device.sequence.replace(sequence).and_then(|last| last.checked_add(1));
-        let gap = expected.map_or(0, |expected| u64::try_from(sequence.saturating_sub(expected)).unwrap_or(0));
+        let gap = expected
+            .map_or(0, |expected| u64::try_from(sequence.saturating_sub(expected)).unwrap_or(0));
         // More than a day of 30 s readings at once is a reset, not a gap.
         self.account.sequence_gaps += if gap > 2880 { 0 } else { gap };
     }
@@ -165,7 +205,13 @@ impl Pipeline {
     }
 
     /// Asks the memory what the reading is, and remembers it.
-    fn fate(&mut self, ctx: &Context<'_>, owner: &Owner<'_>, reading: &Reading, stamp: &Stamp) -> Fate {
+    fn fate(
+        &mut self,
+        ctx: &Context<'_>,
+        owner: &Owner<'_>,
+        reading: &Reading,
+        stamp: &Stamp,
+    ) -> Fate {
         let mut hashes = std::mem::take(&mut self.scratch.hashes);
         hashes.clear();
         hashes.resize(self.device(owner.place).map_or(0, |device| device.latest.len()), 0);
@@ -178,8 +224,12 @@ impl Pipeline {
         let most = ctx.config.identity_memory;
         let replaces = ctx.redrive == Some(Subject::Point);
         let fate = match self.device_mut(owner.place) {
-            Some(device) if stamp.flag.is_none() => timed_fate(device, stamp.at_nanos, &hashes, (most, replaces)),
-            Some(device) => untimed_fate(device, reading.sequence, &hashes, (most, ctx.uplink.received_at)),
+            Some(device) if stamp.flag.is_none() => {
+                timed_fate(device, stamp.at_nanos, &hashes, (most, replaces))
+            }
+            Some(device) => {
+                untimed_fate(device, reading.sequence, &hashes, (most, ctx.uplink.received_at))
+            }
             None => Fate::News,
         };
         self.scratch.hashes = hashes;
@@ -208,7 +258,12 @@ impl Pipeline {
         self.account.points += 1;
         if let Some(device) = self.device(owner.place) {
             let tags = tags_of(profile, &reading, owner.known);
-            let head = PointHead { tenant: &device.tenant, site: &device.site, device: &device.name, tags: &tags };
+            let head = PointHead {
+                tenant: &device.tenant,
+                site: &device.site,
+                device: &device.name,
+                tags: &tags,
+            };
             out.push_with(EntryKind::Point, ctx.is_redriven(), index, |bytes| {
                 let has_value = write_reading(bytes, profile, &head, &reading, &stamp);
                 debug_assert!(has_value, "a reading without a value was set aside before");
@@ -239,7 +294,10 @@ fn flag_and_note(
     let mut late = 0;
     for seen in &mut reading.observations {
         let property = usize::from(seen.property);
-        let Some(latest) = ctx.slot(seen.property).and_then(|slot| device.latest.get_mut(slot)) else { continue };
+        let Some(latest) = ctx.slot(seen.property).and_then(|slot| device.latest.get_mut(slot))
+        else {
+            continue;
+        };
         if seen.value.is_some() && at < latest.at_nanos {
             seen.flags = seen.flags.with(ValueFlags::LATE);
             late += 1;
@@ -256,7 +314,12 @@ fn flag_and_note(
     late
 }
 
-fn timed_fate(device: &mut Device, at: i64, hashes: &[u32], (most, replaces): (usize, bool)) -> Fate {
+fn timed_fate(
+    device: &mut Device,
+    at: i64,
+    hashes: &[u32],
+    (most, replaces): (usize, bool),
+) -> Fate {
     match device.memory.check(at, hashes) {
         Verdict::New => {
             device.memory.remember(at, hashes, most);
@@ -278,11 +341,20 @@ fn timed_fate(device: &mut Device, at: i64, hashes: &[u32], (most, replaces): (u
 }
 
 /// Without a time to be trusted, sequence and content within ten minutes tell a repeat; without a sequence nothing does.
-fn untimed_fate(device: &mut Device, sequence: Option<i64>, hashes: &[u32], (most, received_at): (usize, IngestTime)) -> Fate {
+fn untimed_fate(
+    device: &mut Device,
+    sequence: Option<i64>,
+    hashes: &[u32],
+    (most, received_at): (usize, IngestTime),
+) -> Fate {
     let Some(sequence) = sequence else { return Fate::News };
     let bytes: SmallVec<[u8; 64]> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
     let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
-    while device.untimed.front().is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS) {
+    while device
+        .untimed
+        .front()
+        .is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS)
+    {
         device.untimed.pop_front();
     }
     if device.untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
@@ -296,7 +368,11 @@ fn untimed_fate(device: &mut Device, sequence: Option<i64>, hashes: &[u32], (mos
 }
 
 /// Judges the time a device gives. The error says what is wrong with it.
-fn judge_time(rule: &TimeRule, sampled_at: Option<EventTime>, received_at: IngestTime) -> Result<EventTime, TimeFlag> {
+fn judge_time(
+    rule: &TimeRule,
+    sampled_at: Option<EventTime>,
+    received_at: IngestTime,
+) -> Result<EventTime, TimeFlag> {
     let at = sampled_at.ok_or(TimeFlag::Missing)?;
     if rule.trust_device {
         return Ok(at);
@@ -348,8 +424,8 @@ impl Device {
     }
 
     fn count_in(&mut self, position: u64) {
-        self.in_position = if self.last_position == position { self.in_position.saturating_add(1) } else { 1 };
+        self.in_position =
+            if self.last_position == position { self.in_position.saturating_add(1) } else { 1 };
         self.last_position = position;
     }
 }
-

@@ -266,7 +266,9 @@ impl<'a> Record<'a> {
             return Err(RecordError::UnknownVersion(*version));
         }
         match kind {
-            Kind::Uplink => decode_uplink(rest).map(Self::Uplink).ok_or(RecordError::Unreadable { kind }),
+            Kind::Uplink => {
+                decode_uplink(rest).map(Self::Uplink).ok_or(RecordError::Unreadable { kind })
+            }
             Kind::Tick => decode_cold(kind, rest).map(Self::Tick),
             Kind::Started => decode_cold(kind, rest).map(Self::Started),
             Kind::ConfigActivated => decode_cold(kind, rest).map(Self::ConfigActivated),
@@ -344,7 +346,12 @@ mod tests {
                     origin: origin.clone(),
                 }],
             }),
-            Record::Redrive(Redrive { at_nanos: 1, letter: "x".to_owned(), element: Some(3), origin }),
+            Record::Redrive(Redrive {
+                at_nanos: 1,
+                letter: "x".to_owned(),
+                element: Some(3),
+                origin,
+            }),
         ]
     }
 
@@ -355,7 +362,10 @@ mod tests {
             assert_eq!(Record::decode(record.kind().code(), &bytes).as_ref(), Ok(&record));
             for cut in 0..bytes.len() {
                 if !matches!(record, Record::Uplink(_)) {
-                    assert!(Record::decode(record.kind().code(), &bytes[..cut]).is_err(), "{record:?} cut at {cut}");
+                    assert!(
+                        Record::decode(record.kind().code(), &bytes[..cut]).is_err(),
+                        "{record:?} cut at {cut}"
+                    );
                 }
                 let _ignored = Record::decode(record.kind().code(), &bytes[..cut]);
             }

@@ -126,7 +126,9 @@ impl Pipeline {
     ) -> Result<Self, SnapshotError> {
         let (head, rest) = split_head(bytes)?;
         let config = match &head.config {
-            Some(hash) => Some(configs.load(hash).ok_or_else(|| SnapshotError::ConfigMissing(hash.clone()))?),
+            Some(hash) => {
+                Some(configs.load(hash).ok_or_else(|| SnapshotError::ConfigMissing(hash.clone()))?)
+            }
             None => None,
         };
         let options = bincode::config::standard().with_limit::<BYTES_MAX>();
@@ -167,7 +169,9 @@ impl Pipeline {
 /// Letters of one uplink share its bytes again.
 fn share_origin(letter: &mut Letter, pipeline: &Pipeline) {
     let before = letter.key.1.checked_sub(1).map(|number| format!("{}-{number}", letter.key.0));
-    let shared = before.and_then(|id| pipeline.letters.get(&id)).filter(|known| known.origin == letter.origin);
+    let shared = before
+        .and_then(|id| pipeline.letters.get(&id))
+        .filter(|known| known.origin == letter.origin);
     if let Some(known) = shared {
         letter.origin = Arc::clone(&known.origin);
     }
@@ -176,6 +180,7 @@ fn share_origin(letter: &mut Letter, pipeline: &Pipeline) {
 fn split_head(bytes: &[u8]) -> Result<(SnapshotHead, &[u8]), SnapshotError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::Unreadable)?;
     let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-    let (head, used) = bincode::decode_from_slice(rest, config).map_err(|_| SnapshotError::Unreadable)?;
+    let (head, used) =
+        bincode::decode_from_slice(rest, config).map_err(|_| SnapshotError::Unreadable)?;
     Ok((head, rest.get(used..).unwrap_or_default()))
 }

@@ -123,14 +123,19 @@ impl Pipeline {
     /// Returns every device, ordered by tenant and name.
     #[must_use]
     pub fn devices(&self) -> Vec<DeviceSummary> {
-        self.devices_in_order().into_iter().filter_map(|place| self.summary(self.device(place)?)).collect()
+        self.devices_in_order()
+            .into_iter()
+            .filter_map(|place| self.summary(self.device(place)?))
+            .collect()
     }
 
     /// Returns a device with its newest values. One with several measurements is shown by the one heard last.
     #[must_use]
     pub fn device_detail(&self, tenant: &str, name: &str) -> Option<DeviceDetail> {
         let all = self.shards.iter().flat_map(|shard| &shard.devices);
-        let device = all.filter(|one| *one.tenant == *tenant && *one.name == *name).max_by_key(|one| one.heard_at)?;
+        let device = all
+            .filter(|one| *one.tenant == *tenant && *one.name == *name)
+            .max_by_key(|one| one.heard_at)?;
         let profile = self.profile(device)?;
         let slots = &self.config.as_ref()?.place(device.profile)?.slots;
         let newest = profile.properties.iter().zip(slots).filter_map(|(property, slot)| {

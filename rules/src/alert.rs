@@ -88,10 +88,22 @@ pub struct Alert {
 impl Alert {
     /// Makes an alert about Tianlu itself: no result of a rule, so it has no device and is in no replay.
     #[must_use]
-    pub fn about_ourselves(rule: &str, severity: Severity, message: &Text, began_at: EventTime, raised_at: IngestTime) -> Self {
+    pub fn about_ourselves(
+        rule: &str,
+        severity: Severity,
+        message: &Text,
+        began_at: EventTime,
+        raised_at: IngestTime,
+    ) -> Self {
         let began = began_at.as_nanos();
-        let identity =
-            Identity { rule, version: "built-in", tenant: "", device: "tianlu", property: None, began_at: began };
+        let identity = Identity {
+            rule,
+            version: "built-in",
+            tenant: "",
+            device: "tianlu",
+            property: None,
+            began_at: began,
+        };
         Self {
             id: identity.id(),
             rule: rule.into(),

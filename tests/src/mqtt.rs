@@ -57,6 +57,21 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Subscribes at QoS 1 and waits for the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// When the broker hangs up, refuses, or 5 s pass.
+    pub fn subscribe(&mut self, filter: &str) -> io::Result<()> {
+        let mut body = 1u16.to_be_bytes().to_vec();
+        put_text(&mut body, filter);
+        body.push(1);
+        self.writer.write_all(&packet(0x82, &body))?;
+        let answer = self.read()?;
+        let is_granted = answer.head == SUBACK && answer.body.last().is_some_and(|code| *code < 3);
+        is_granted.then_some(()).ok_or_else(|| io::Error::other(format!("SUBACK {answer:?}")))
+    }
+
     /// Reads the next packet.
     ///
     /// # Errors

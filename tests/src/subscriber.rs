@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::mqtt::{Connection, PUBLISH, SUBACK, packet, put_text};
+use crate::mqtt::{Connection, PUBLISH};
 use crate::publisher::Message;
 use crate::wait::until;
 
@@ -21,11 +21,7 @@ impl Subscriber {
     #[must_use]
     pub fn start(address: &str, filter: &str) -> Self {
         let mut connection = Connection::open(address, "proof-subscriber", true).unwrap();
-        let mut body = 1u16.to_be_bytes().to_vec();
-        put_text(&mut body, filter);
-        body.push(1);
-        connection.writer.write_all(&packet(0x82, &body)).unwrap();
-        assert_eq!(connection.read().unwrap().head, SUBACK, "subscription to {filter}");
+        connection.subscribe(filter).unwrap();
         connection.writer.set_read_timeout(None).unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let stream = connection.writer.try_clone().unwrap();

@@ -68,21 +68,26 @@ pub fn replay(args: ReplayArgs, lang: Lang) -> ExitCode {
 fn run(args: &ReplayArgs, lang: Lang) -> Result<(), Fault> {
     let begun = Instant::now();
     outputs::refuse_overlap(args)?;
-    let stop = Stop::on_signal();
-    let summary = match (&args.journal, &args.to) {
+    let (summary, stop) = match (&args.journal, &args.to) {
         (Some(_), Some(_)) => return Err(Fault::wrong("--to", "tianlu.replay.to_journal", &[])),
-        (Some(dir), None) => history::replay(dir, args, &stop, lang)?,
+        (Some(dir), None) => {
+            let stop = Stop::on_signal();
+            (history::replay(dir, args, &stop, lang)?, stop)
+        }
         (None, to) => {
             let plan = Plan::read(args)?;
             let merge = merge::Merge::open(&plan, &args.input)?;
             // Only now: a replay that cannot begin leaves the results of the last one alone.
-            let outputs = Outputs::create(args)?;
+            let stop = Stop::on_signal();
             let progress = Progress::new(Some(merge.total()), lang);
             let pace = Pace::new(args.speed, stop.clone());
-            match to {
-                Some(url) => return publish::publish(&plan, url, (merge, pace), (progress, lang)),
-                None => player::play(&plan, merge, (pace, progress), outputs)?,
+            if let Some(url) = to {
+                let told = publish::publish(&plan, url, (merge, pace), (progress, lang))?;
+                let output = args.summary.as_ref();
+                return output
+                    .map_or(Ok(()), |output| outputs::write_whole(output, &told.to_json()));
             }
+            (player::play(&plan, merge, (pace, progress), Outputs::create(args)?)?, stop)
         }
     };
     if stop.is_asked() {

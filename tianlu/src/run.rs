@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::engine::service::{
-    NotifierSettings, NotifierTarget as Target, Service, Settings, StartError,
-};
+use ingest::engine::service::Service;
+use ingest::engine::settings::{NotifierSettings, NotifierTarget as Target, Settings, StartError};
 use ingest::mqtt::{Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles};
 use ingest::notifier::{MqttTarget, Severity, WebhookTarget};
 use ingest::source::SourceId;
@@ -29,15 +28,6 @@ const SILENCE_AFTER: Duration = Duration::from_mins(15);
 /// Runs the service until it is told to stop. `layers` are kept for a reload.
 #[must_use]
 pub fn run(loaded: &Loaded, layers: &Layers, lang: Lang) -> ExitCode {
-    if let Some((what, remedy)) = not_in_this_build(&loaded.config) {
-        out::note(&format!(
-            "{}: {} → {}",
-            loaded.config.file.display(),
-            what.show(lang),
-            remedy.show(lang)
-        ));
-        return ExitCode::from(USAGE);
-    }
     let prepared = prepare(loaded);
     let settings = match prepared {
         Ok(settings) => settings,

@@ -31,7 +31,8 @@ impl Bundles {
     pub fn keep(&self, bundle: &Bundle, built: Arc<ActiveConfig>) -> io::Result<String> {
         let hash = bundle.hash();
         let path = self.path(&hash);
-        let there = read_file(&*self.disk, &path).is_ok_and(|bytes| Bundle::from_bytes(&bytes).as_ref() == Some(bundle));
+        let there = read_file(&*self.disk, &path)
+            .is_ok_and(|bytes| Bundle::from_bytes(&bytes).as_ref() == Some(bundle));
         if !there {
             self.disk.create_dir_all(&self.dir)?;
             atomic_write(&*self.disk, &path, &bundle.to_bytes())?;

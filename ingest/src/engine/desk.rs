@@ -44,6 +44,8 @@ pub struct Desk {
     /// Position that the pipeline must reach to have passed every cursor.
     pub(crate) recovered_at: u64,
     pub(crate) has_recovered: AtomicBool,
+    /// The journal's end at the start: before the pipeline is there, totals are lower than those shown before.
+    pub(crate) counts_from: u64,
 }
 
 impl std::fmt::Debug for Desk {
@@ -54,7 +56,10 @@ impl std::fmt::Debug for Desk {
 
 impl Desk {
     /// Asks the pipeline between two of its turns. `None`: it has ended.
-    async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Pipeline) -> T + Send + 'static) -> Option<T> {
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Pipeline) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         let ask: Question = Box::new(move |pipeline, _| {
             if reply.send(question(pipeline)).is_err() {
@@ -156,10 +161,13 @@ impl http::Desk for Desk {
 
     async fn dead_letters(&self, filter: LetterFilter) -> Vec<LetterLine> {
         let lines = self.ask(move |pipeline| {
-            let all = pipeline.letters().iter();
-            let of_reason = all.filter(|one| filter.reason.is_none_or(|reason| one.reason == reason));
-            let rest = of_reason.filter(|letter| filter.after.is_none_or(|after| letter.key > after));
-            rest.take(filter.limit).map(|letter| LetterLine { key: letter.key, json: line(letter) }).collect()
+            let after = pipeline.letters().after(filter.after);
+            let wanted =
+                after.filter(|one| filter.reason.is_none_or(|reason| one.reason == reason));
+            wanted
+                .take(filter.limit)
+                .map(|letter| LetterLine { key: letter.key, json: line(letter) })
+                .collect()
         });
         lines.await.unwrap_or_default()
     }
@@ -170,18 +178,28 @@ impl http::Desk for Desk {
 
     async fn redrive(&self, which: LetterChoice) -> Result<u64, Unavailable> {
         let found = self.ask(move |pipeline| {
-            let open = pipeline.letters().iter().filter(|letter| is_chosen(&which, letter)).take(REDRIVE_MAX);
-            let parts = |letter: &Letter| (letter.id(), letter.redrive_element(), Arc::clone(&letter.origin));
+            let open = pipeline
+                .letters()
+                .iter()
+                .filter(|letter| is_chosen(&which, letter))
+                .take(REDRIVE_MAX);
+            let parts = |letter: &Letter| {
+                (letter.id(), letter.redrive_element(), Arc::clone(&letter.origin))
+            };
             open.map(parts).collect::<Vec<_>>()
         });
         let letters = found.await.ok_or_else(unavailable)?;
-        let (mut count, mut last) = (0, 0);
+        let mut promised = Vec::with_capacity(letters.len());
         for (letter, element, origin) in letters {
             let make: MakeRecord = Box::new(move |at: IngestTime| {
                 let (at_nanos, origin) = (at.as_nanos(), Arc::unwrap_or_clone(origin));
                 Record::Redrive(Redrive { at_nanos, letter, element, origin })
             });
-            last = self.orders.append(make).await.map_err(|_| unavailable())?;
+            promised.push(self.orders.order(make).await.map_err(|_| unavailable())?);
+        }
+        let (mut count, mut last) = (0, 0);
+        for promise in promised {
+            last = promise.durable().await.map_err(|_| unavailable())?;
             count += 1;
         }
         self.applied(last).await;
@@ -209,9 +227,10 @@ impl http::Desk for Desk {
     }
 
     async fn totals(&self) -> Totals {
-        let unacked = self.acks.iter().map(|acks| u64::try_from(acks.unacked()).unwrap_or(u64::MAX));
+        let unacked =
+            self.acks.iter().map(|acks| u64::try_from(acks.unacked()).unwrap_or(u64::MAX));
         Totals {
-            counted: (!self.is_recovering()).then(|| self.counted()),
+            counted: (self.shared.cut().position >= self.counts_from).then(|| self.counted()),
             journal_bytes: self.space.journal.load(Ordering::Relaxed),
             outbox_bytes: self.space.outbox.load(Ordering::Relaxed),
             unacked: unacked.sum(),

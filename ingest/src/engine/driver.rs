@@ -117,7 +117,9 @@ impl Driver {
         loop {
             let asked = stop.load(Ordering::Acquire);
             progress.until = (asked != 0).then_some(asked);
-            if progress.until.is_some() && *progress.ends_at.get_or_insert_with(|| Instant::now() + DRAIN) <= Instant::now() {
+            if progress.until.is_some()
+                && *progress.ends_at.get_or_insert_with(|| Instant::now() + DRAIN) <= Instant::now()
+            {
                 tracing::info!("the rest of the journal is derived after the next start");
                 break;
             }
@@ -130,7 +132,8 @@ impl Driver {
             };
             self.answer();
             if progress.records_since >= SNAPSHOT_RECORDS_MAX
-                || (progress.records_since > 0 && progress.last_snapshot.elapsed() >= SNAPSHOT_INTERVAL)
+                || (progress.records_since > 0
+                    && progress.last_snapshot.elapsed() >= SNAPSHOT_INTERVAL)
             {
                 self.snapshot(&mut progress);
             }
@@ -154,7 +157,12 @@ impl Driver {
                 Ok(None) => break,
                 Err(error) => {
                     let message = Text::plain(chain(&error));
-                    self.health.report(Part::Journal, "read", message, say("ingest.journal.failed.remedy", &[]));
+                    self.health.report(
+                        Part::Journal,
+                        "read",
+                        message,
+                        say("ingest.journal.failed.remedy", &[]),
+                    );
                     std::thread::sleep(RETRY);
                     break;
                 }
@@ -164,12 +172,23 @@ impl Driver {
                 continue;
             }
             let head = Head { position: record.position, ordinal: record.ordinal };
-            self.pipeline.apply(head, record.kind, record.payload, &*self.bundles, &mut progress.out)?;
+            self.pipeline.apply(
+                head,
+                record.kind,
+                record.payload,
+                &*self.bundles,
+                &mut progress.out,
+            )?;
             progress.records_since += 1;
             if !progress.out.is_empty() {
                 bytes += progress.out.bytes().len();
                 let ordinal = self.pipeline.account().readings_decoded;
-                append(&mut self.outbox, &self.health, (head.position, ordinal), progress.out.bytes())?;
+                append(
+                    &mut self.outbox,
+                    &self.health,
+                    (head.position, ordinal),
+                    progress.out.bytes(),
+                )?;
             }
         }
         if records > 0 {
@@ -270,7 +289,12 @@ impl From<ApplyError> for Halt {
 }
 
 /// Appends a position's results; waits where the disk is full, since results may not be skipped.
-fn append(outbox: &mut Log, health: &Health, (position, ordinal): (u64, u64), payload: &[u8]) -> Result<(), Halt> {
+fn append(
+    outbox: &mut Log,
+    health: &Health,
+    (position, ordinal): (u64, u64),
+    payload: &[u8],
+) -> Result<(), Halt> {
     loop {
         match outbox.append(Appended { kind: 1, position, ordinal, payload }) {
             Ok(()) => return Ok(()),

@@ -43,7 +43,12 @@ impl Part {
     #[must_use]
     pub const fn blocks(self) -> bool {
         match self {
-            Self::Store | Self::Mqtt | Self::Listener | Self::Journal | Self::Recovering | Self::Disk => true,
+            Self::Store
+            | Self::Mqtt
+            | Self::Listener
+            | Self::Journal
+            | Self::Recovering
+            | Self::Disk => true,
             Self::Clock => false,
         }
     }

@@ -16,6 +16,8 @@ pub mod notices;
 mod own_alerts;
 pub mod recovery;
 pub mod service;
+pub mod settings;
+mod sinks;
 pub mod store_sink;
 pub mod ticker;
 pub mod wake;

@@ -82,7 +82,11 @@ fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> Batch {
             Ok(Some(record)) => record,
             Ok(None) => break,
             Err(ReadError::Cut { wanted, after }) => {
-                tracing::error!(wanted, after, "alerts between these positions were cut before this notifier read them");
+                tracing::error!(
+                    wanted,
+                    after,
+                    "alerts between these positions were cut before this notifier read them"
+                );
                 continue;
             }
             Err(error) => {

@@ -40,7 +40,9 @@ impl OwnAlerts {
     pub(crate) async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let mut lasting: BTreeMap<&'static str, Lasting> = BTreeMap::new();
         loop {
-            for (rule, trouble) in [("tianlu-store-away", self.store_away()), ("tianlu-no-input", self.no_input())] {
+            for (rule, trouble) in
+                [("tianlu-store-away", self.store_away()), ("tianlu-no-input", self.no_input())]
+            {
                 self.follow(rule, trouble, &mut lasting).await;
             }
             tokio::select! {
@@ -61,11 +63,19 @@ impl OwnAlerts {
         let silent = self.alarms.iter().find_map(|alarms| alarms.borrow().silence.clone());
         silent.or_else(|| {
             let troubles = self.desk.health().troubles();
-            troubles.into_iter().find(|(part, ..)| *part == Part::Mqtt).map(|(_, _, trouble)| trouble.message)
+            troubles
+                .into_iter()
+                .find(|(part, ..)| *part == Part::Mqtt)
+                .map(|(_, _, trouble)| trouble.message)
         })
     }
 
-    async fn follow(&self, rule: &'static str, trouble: Option<Text>, lasting: &mut BTreeMap<&'static str, Lasting>) {
+    async fn follow(
+        &self,
+        rule: &'static str,
+        trouble: Option<Text>,
+        lasting: &mut BTreeMap<&'static str, Lasting>,
+    ) {
         let now = IngestTime::from_nanos(wall_nanos());
         let Some(message) = trouble else {
             if let Some(alert) = lasting.remove(rule).and_then(|lasting| lasting.alert) {
@@ -73,9 +83,19 @@ impl OwnAlerts {
             }
             return;
         };
-        let known = lasting.entry(rule).or_insert_with(|| Lasting { since: Instant::now(), began_at: now, alert: None });
+        let known = lasting.entry(rule).or_insert_with(|| Lasting {
+            since: Instant::now(),
+            began_at: now,
+            alert: None,
+        });
         if known.alert.is_none() && known.since.elapsed() >= PATIENCE {
-            let alert = Alert::about_ourselves(rule, Severity::Orange, &message, known.began_at.as_event(), now);
+            let alert = Alert::about_ourselves(
+                rule,
+                Severity::Orange,
+                &message,
+                known.began_at.as_event(),
+                now,
+            );
             known.alert = Some(alert.clone());
             self.tell(alert).await;
         }

@@ -5,7 +5,10 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use journal::{CutError, CursorFile, Disk, Log, LogOptions, OpenError, ReadFrom, Visible, atomic_write, read_file};
+use journal::{
+    CursorFile, CutError, Disk, Log, LogOptions, OpenError, ReadFrom, Visible, atomic_write,
+    read_file,
+};
 use pipeline::record::Record;
 use pipeline::snapshot::SnapshotHead;
 use pipeline::{Limits, Pipeline, StoreTotals};
@@ -31,7 +34,7 @@ pub enum RecoverError {
         log: &'static str,
         /// Why.
         #[source]
-        source: OpenError,
+        source: Box<OpenError>,
     },
     /// The outbox could not be cut to the snapshot.
     #[error("cut the outbox to the snapshot")]
@@ -115,15 +118,24 @@ pub const fn segment_bytes(max_bytes: u64) -> u64 {
 /// # Errors
 ///
 /// [`RecoverError`] where a log is in use or the disk refuses; nothing is lost.
-pub fn recover(disk: &Arc<dyn Disk>, layout: &Layout, max_bytes: u64) -> Result<Recovered, RecoverError> {
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    max_bytes: u64,
+) -> Result<Recovered, RecoverError> {
     for dir in [layout.root().to_owned(), layout.snapshots(), layout.cursors(), layout.bundles()] {
-        disk.create_dir_all(&dir).map_err(|source| RecoverError::Io { doing: "create", path: dir, source })?;
+        disk.create_dir_all(&dir).map_err(|source| RecoverError::Io {
+            doing: "create",
+            path: dir,
+            source,
+        })?;
     }
     let record_bytes_min = 20 << 20; // an uplink of 16 MiB and its head
     let segment_bytes = segment_bytes(max_bytes).max(record_bytes_min);
     let open = |log, dir: &Path, visible| {
         let options = LogOptions { segment_bytes, visible, ..LogOptions::default() };
-        Log::open(Arc::clone(disk), dir, options).map_err(|source| RecoverError::Log { log, source })
+        Log::open(Arc::clone(disk), dir, options)
+            .map_err(|source| RecoverError::Log { log, source: Box::new(source) })
     };
     let (journal, opened) = open("journal", &layout.journal(), Visible::Durable)?;
     let (mut outbox, opened_outbox) = open("outbox", &layout.outbox(), Visible::Written)?;
@@ -132,7 +144,11 @@ pub fn recover(disk: &Arc<dyn Disk>, layout: &Layout, max_bytes: u64) -> Result<
     let cut_to = pipeline.position();
     outbox.truncate_after(cut_to).map_err(RecoverError::Cut)?;
     let path = layout.store_cursor();
-    let file = CursorFile::open(&**disk, &path).map_err(|source| RecoverError::Io { doing: "open", path, source })?;
+    let file = CursorFile::open(&**disk, &path).map_err(|source| RecoverError::Io {
+        doing: "open",
+        path,
+        source,
+    })?;
     let cursor = file.load().and_then(StoreCursor::from_bytes).unwrap_or_default();
     let end = journal::End {
         position: opened.end.position.max(cut_to).max(cursor.position),
@@ -216,7 +232,12 @@ pub fn read_snapshot(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
 /// # Errors
 ///
 /// What the disk says; the snapshots before stand.
-pub fn keep_snapshot(disk: &dyn Disk, layout: &Layout, head: &SnapshotHead, body: &[u8]) -> io::Result<u64> {
+pub fn keep_snapshot(
+    disk: &dyn Disk,
+    layout: &Layout,
+    head: &SnapshotHead,
+    body: &[u8],
+) -> io::Result<u64> {
     let path = layout.snapshots().join(format!("{:020}.snapshot", head.position));
     let mut bytes = SNAPSHOT_MAGIC.to_vec();
     bytes.extend_from_slice(&telemetry::hash::hash64(body).to_le_bytes());
@@ -226,5 +247,5 @@ pub fn keep_snapshot(disk: &dyn Disk, layout: &Layout, head: &SnapshotHead, body
     for (_, old) in all.iter().skip(SNAPSHOTS_KEPT) {
         disk.remove(old)?;
     }
-    Ok(all.iter().take(SNAPSHOTS_KEPT).last().map_or(0, |(position, _)| *position))
+    Ok(all.iter().take(SNAPSHOTS_KEPT).next_back().map_or(0, |(position, _)| *position))
 }

@@ -13,7 +13,8 @@ use pipeline::outbox::{Entries, EntryKind};
 use pipeline::record::{Origin, Record, Rejected, RejectedPoint};
 use pipeline::{Reason, StoreTotals};
 use store::{
-    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, Readiness, RejectReason, Remedy, Store, WriteError,
+    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, Readiness, RejectReason, Remedy,
+    Store, WriteError,
 };
 use telemetry::text::Text;
 use tokio::sync::{Notify, watch};
@@ -25,7 +26,8 @@ use crate::engine::writer::Orders;
 use crate::meter::{self, BatchOutcome};
 
 /// Lines and bytes of a load at which it is written, and how long it may wait to fill.
-const LIMITS: BatchLimits = BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
+const LIMITS: BatchLimits =
+    BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
 /// How long the shutdown waits for the store to take what is in the outbox; the rest waits there.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -188,7 +190,10 @@ impl<S: Store> StoreSink<S> {
         for rejected in &outcome.rejected {
             let element = load.element(rejected.key);
             let Some(origin) = self.origin(rejected.key.position).await else {
-                tracing::error!(position = rejected.key.position, "the uplink of a refused point is not in the journal");
+                tracing::error!(
+                    position = rejected.key.position,
+                    "the uplink of a refused point is not in the journal"
+                );
                 continue;
             };
             points.push(RejectedPoint {
@@ -228,7 +233,10 @@ impl<S: Store> StoreSink<S> {
                 full_len: uplink.full_len,
             }),
             Record::Redrive(redrive) => Some(redrive.origin),
-            Record::Tick(_) | Record::Started(_) | Record::ConfigActivated(_) | Record::Rejected(_) => None,
+            Record::Tick(_)
+            | Record::Started(_)
+            | Record::ConfigActivated(_)
+            | Record::Rejected(_) => None,
         }
     }
 
@@ -269,7 +277,12 @@ pub struct StoreHealth<S> {
 
 impl<S: Store> StoreHealth<S> {
     /// Watches a store.
-    pub fn new(store: S, name: String, describe: fn(&S, &WriteError) -> (Text, Text), health: Arc<Health>) -> Self {
+    pub fn new(
+        store: S,
+        name: String,
+        describe: fn(&S, &WriteError) -> (Text, Text),
+        health: Arc<Health>,
+    ) -> Self {
         let readiness = Mutex::new(Readiness::new());
         Self { store, name, describe, health, readiness, back: Notify::new() }
     }
@@ -284,7 +297,8 @@ impl<S: Store> StoreHealth<S> {
                     }
                     self.note(|readiness| readiness.handle_probe(Duration::ZERO, true), None);
                 }
-                Err(error) => self.note(|readiness| readiness.handle_probe(Duration::ZERO, false), Some(&error)),
+                Err(error) => self
+                    .note(|readiness| readiness.handle_probe(Duration::ZERO, false), Some(&error)),
             }
             tokio::select! {
                 () = tokio::time::sleep(store::readiness::PROBE_INTERVAL) => {}
@@ -333,7 +347,11 @@ const fn reason(reason: RejectReason) -> Reason {
 impl Load {
     fn after(cursor: StoreCursor) -> Self {
         Self {
-            builder: BatchBuilder::new(BatchLimits { lines_max: usize::MAX, bytes_max: usize::MAX, ..LIMITS }),
+            builder: BatchBuilder::new(BatchLimits {
+                lines_max: usize::MAX,
+                bytes_max: usize::MAX,
+                ..LIMITS
+            }),
             bytes: 0,
             sealed: None,
             next: cursor,
@@ -384,7 +402,9 @@ impl Load {
     }
 
     fn is_full(&self) -> bool {
-        self.builder.len() >= LIMITS.lines_max || self.bytes >= LIMITS.bytes_max || self.records >= LIMITS.lines_max
+        self.builder.len() >= LIMITS.lines_max
+            || self.bytes >= LIMITS.bytes_max
+            || self.records >= LIMITS.lines_max
     }
 
     fn sealed(&mut self) -> Option<store::Batch> {

@@ -46,7 +46,8 @@ impl Watched {
         let connected = *self.link.borrow() == LinkState::Subscribed;
         let is_quiet = connected && self.acks.unacked() * 2 < self.acks.window().max(1);
         self.quiet_since = if is_quiet { Some(self.quiet_since.unwrap_or(now)) } else { None };
-        let caught_up = self.quiet_since.is_some_and(|since| now.duration_since(since) >= CAUGHT_UP_AFTER);
+        let caught_up =
+            self.quiet_since.is_some_and(|since| now.duration_since(since) >= CAUGHT_UP_AFTER);
         SourceState { source: self.source.0, connected, caught_up }
     }
 
@@ -96,7 +97,8 @@ pub async fn run(
 
 /// Waits until any source's link changes.
 async fn changed(sources: &mut [Watched]) {
-    let changes: Vec<_> = sources.iter_mut().map(|source| Box::pin(source.link.changed())).collect();
+    let changes: Vec<_> =
+        sources.iter_mut().map(|source| Box::pin(source.link.changed())).collect();
     if changes.is_empty() {
         return std::future::pending().await;
     }

@@ -45,6 +45,21 @@ pub enum Order {
 #[error("the journal could not make the record durable")]
 pub struct NotDurable;
 
+/// A record on its way to the disk.
+#[derive(Debug)]
+pub struct Promise(oneshot::Receiver<Result<u64, NotDurable>>);
+
+impl Promise {
+    /// Waits until the record is durable; returns its position.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable`] where the disk failed or the writer has ended.
+    pub async fn durable(self) -> Result<u64, NotDurable> {
+        self.0.await.map_err(|_| NotDurable)?
+    }
+}
+
 /// Where orders go.
 #[derive(Clone)]
 pub struct Orders(pub(crate) mpsc::Sender<Order>);
@@ -56,15 +71,24 @@ impl std::fmt::Debug for Orders {
 }
 
 impl Orders {
+    /// Orders a record; the promise is kept once it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable`] where the writer has ended.
+    pub async fn order(&self, make: MakeRecord) -> Result<Promise, NotDurable> {
+        let (done, durable) = oneshot::channel();
+        self.0.send(Order::Append(make, done)).await.map_err(|_| NotDurable)?;
+        Ok(Promise(durable))
+    }
+
     /// Appends a record and waits until it is durable.
     ///
     /// # Errors
     ///
     /// [`NotDurable`] where the disk failed or the writer has ended.
     pub async fn append(&self, make: MakeRecord) -> Result<u64, NotDurable> {
-        let (done, durable) = oneshot::channel();
-        self.0.send(Order::Append(make, done)).await.map_err(|_| NotDurable)?;
-        durable.await.map_err(|_| NotDurable)?
+        self.order(make).await?.durable().await
     }
 
     /// Returns a reader of the journal. `None`: the writer has ended.
@@ -154,11 +178,17 @@ impl Writer {
     }
 
     /// Takes what is there, waiting for the first. Returns `false` once nothing can come any more.
-    async fn gather(&mut self, pending: &mut Pending, last_sync: Instant, scratch: &mut Vec<u8>) -> bool {
+    async fn gather(
+        &mut self,
+        pending: &mut Pending,
+        last_sync: Instant,
+        scratch: &mut Vec<u8>,
+    ) -> bool {
         let mut until: Option<Instant> = None;
         loop {
             let open = self.has_room() && pending.bytes < COMMIT_BYTES_MAX;
-            let pause = until.map_or(FULL_PAUSE, |until| until.saturating_duration_since(Instant::now()));
+            let pause =
+                until.map_or(FULL_PAUSE, |until| until.saturating_duration_since(Instant::now()));
             let wait = until.is_some() || !open;
             tokio::select! {
                 biased;
@@ -180,7 +210,10 @@ impl Writer {
             }
             self.take_ready(pending, scratch);
             let due = last_sync + self.limits.commit_interval;
-            if pending.bytes >= COMMIT_BYTES_MAX || Instant::now() >= due || self.window_is_used_up() {
+            if pending.bytes >= COMMIT_BYTES_MAX
+                || Instant::now() >= due
+                || self.window_is_used_up()
+            {
                 return true;
             }
             until = Some(due);
@@ -221,7 +254,12 @@ impl Writer {
         } else {
             let (used, most) = (used >> 20, self.limits.uplinks_stop_at >> 20);
             let message = say("ingest.disk.used_up", &[("used", &used), ("most", &most)]);
-            self.health.report(Part::Disk, "max_bytes", message, say("ingest.disk.used_up.remedy", &[]));
+            self.health.report(
+                Part::Disk,
+                "max_bytes",
+                message,
+                say("ingest.disk.used_up.remedy", &[]),
+            );
         }
         has_room
     }
@@ -231,7 +269,8 @@ impl Writer {
         for incoming in batch.uplinks() {
             let held = u64::try_from(incoming.payload.len()).unwrap_or(u64::MAX);
             let full_len = incoming.oversize.unwrap_or(held);
-            let (source, topic, payload) = (incoming.source.0, incoming.topic(), &incoming.payload[..]);
+            let (source, topic, payload) =
+                (incoming.source.0, incoming.topic(), &incoming.payload[..]);
             scratch.clear();
             Uplink { source, received_at, topic, payload, full_len }.encode_into(scratch);
             pending.bytes += scratch.len();
@@ -315,7 +354,12 @@ impl Writer {
                 }
                 Err(error) if error.is_full() => {
                     let message = say("ingest.disk.full", &[]);
-                    self.health.report(Part::Disk, "full", message, say("ingest.disk.full.remedy", &[]));
+                    self.health.report(
+                        Part::Disk,
+                        "full",
+                        message,
+                        say("ingest.disk.full.remedy", &[]),
+                    );
                     self.serve_cuts(runtime);
                 }
                 Err(error) => return Err(error),
@@ -337,7 +381,12 @@ impl Writer {
     fn fail(&mut self, error: &WriteError, pending: Pending) {
         tracing::error!(error = %chain(error), "records are not durable and not acknowledged");
         let message = Text::plain(chain(error));
-        self.health.report(Part::Journal, "fsync", message, say("ingest.journal.failed.remedy", &[]));
+        self.health.report(
+            Part::Journal,
+            "fsync",
+            message,
+            say("ingest.journal.failed.remedy", &[]),
+        );
         let end = self.log.published().end();
         (self.position, self.ordinal) = (end.position, end.ordinal);
         for source in self.acks.values() {
@@ -352,7 +401,9 @@ impl Writer {
 
     fn acknowledge(&self, batches: &[Batch]) {
         for (source, acks) in &self.acks {
-            let of_source = batches.iter().filter(|batch| batch.uplinks().first().is_some_and(|u| u.source == *source));
+            let of_source = batches
+                .iter()
+                .filter(|batch| batch.uplinks().first().is_some_and(|u| u.source == *source));
             let tokens: Vec<AckToken> = of_source.flat_map(Batch::tokens).collect();
             if !tokens.is_empty() {
                 acks.acknowledge(&tokens);

@@ -72,7 +72,8 @@ pub struct LetterChoice {
 
 /// What the API asks of the engine. Every answer is a copy: no lock is held while it is sent.
 ///
-/// A call may be dropped at any await, because the client has gone away or its time is over.
+/// A call may be dropped at any await, because the client has gone away or its time is over; only
+/// [`Desk::redrive`] always runs to its end.
 pub trait Desk: Send + Sync + 'static {
     /// Makes the balance of one cut. `None` while the pipeline recovers.
     fn balance(&self) -> impl Future<Output = Option<BalanceAt>> + Send;

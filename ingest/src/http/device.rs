@@ -7,11 +7,17 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::IntoResponse;
-use serde_json::json;
+use pipeline::view::DeviceSummary;
+use serde::Serialize;
 
 use super::params::Params;
 use super::problem::{Kind, Problem, cut};
 use super::{App, Desk};
+
+#[derive(Serialize)]
+struct Answer {
+    devices: Vec<DeviceSummary>,
+}
 
 /// Lists every device.
 pub(super) async fn list<D: Desk>(
@@ -19,7 +25,8 @@ pub(super) async fn list<D: Desk>(
     uri: Uri,
 ) -> Result<impl IntoResponse, Problem> {
     Params::of(&uri).finish()?;
-    Ok(Json(json!({ "devices": app.desk.devices().await })))
+    let _turn = app.turn().await?;
+    Ok(Json(Answer { devices: app.desk.devices().await }))
 }
 
 /// Shows one device.

@@ -135,7 +135,10 @@ pub(super) async fn redrive<D: Desk>(
         reason: asked.reason.map(|word| reason(&word)).transpose()?,
         id: asked.id.map(|id| key(&id).map(|_| id)).transpose()?,
     };
-    let redriven = app.desk.redrive(choice).await?;
+    // In a task of its own: a client that goes away must not leave half of them tried again.
+    let redriving = tokio::spawn(async move { app.desk.redrive(choice).await });
+    let gone = |_| Problem::say(Kind::Unavailable, "ingest.http.stopping", &[]);
+    let redriven = redriving.await.map_err(gone)??;
     Ok(Json(json!({ "redriven": redriven })))
 }
 

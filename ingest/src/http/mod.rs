@@ -9,7 +9,7 @@
 //!   request and of an answer; see [`Limits`].
 //! - **H2 isolated (P5)**: each watcher reads the outbox by itself and at its own pace; a slow one holds up
 //!   nothing but its own connection.
-//! - **H3 honest**: an unknown parameter is an error, and whatever the live feed leaves out it says so.
+//! - **H3 honest**: an unknown parameter of the API is an error, and whatever the live feed leaves out it says so.
 //! - **H4 no secret leaves**: the token is in no answer, log or `Debug`.
 //!
 //! It does not: speak TLS (a proxy's work), know the engine (see [`Desk`]), or keep state of its own.
@@ -57,7 +57,7 @@ pub struct Limits {
     pub idle_max: Duration,
     /// Longest time that an answer may take to begin; beyond it 503. Default 20 s.
     pub answer_max: Duration,
-    /// Large answers (history, dead letters) at once; further ones wait. Default 8.
+    /// Large answers (devices, history, dead letters) at once; further ones wait. Default 8.
     pub large_max: usize,
     /// Watchers of the live feed at once; beyond it 503. Default 200.
     pub watchers_max: usize,

@@ -51,8 +51,6 @@ async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else() 
     assert_eq!(rig.stop().await, []);
 
     let mut rig = Rig::start(broker.config());
-    rig.link("kept session", |state| *state == LinkState::Connected { session_present: true })
-        .await;
     rig.subscribed().await;
     assert_eq!(numbers(&rig.take(60).await), (40..100).collect());
     rig.kill().await;
@@ -98,8 +96,6 @@ async fn a_lost_session_is_subscribed_again() {
     broker.forget();
     rig.down().await;
     broker.resume();
-    rig.link("new session", |state| *state == LinkState::Connected { session_present: false })
-        .await;
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(7..8)).await;
     assert_eq!(numbers(&rig.take(1).await), BTreeSet::from([7]));

@@ -36,13 +36,18 @@ impl Fault {
             return unreachable(error, config);
         }
         if let ConnectionError::Timeout(_) = error {
-            let reason = say("ingest.mqtt.timeout", &[("address", &config.address)]);
-            return Self::new(reason, "ingest.mqtt.remedy_reach");
+            return Self::silent(config);
         }
         if let ConnectionError::MqttState(error) = error {
             return broken(error, config);
         }
         other(error, config)
+    }
+
+    /// No CONNACK or no SUBACK came.
+    pub(crate) fn silent(config: &MqttConfig) -> Self {
+        let reason = say("ingest.mqtt.timeout", &[("address", &config.address)]);
+        Self::new(reason, "ingest.mqtt.remedy_reach")
     }
 
     /// Puts the refusal of a subscription into words; `None` if it was granted.

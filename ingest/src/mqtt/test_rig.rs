@@ -67,6 +67,10 @@ impl Broker {
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let running = log.find(|line| line.contains("running"));
         assert!(running.is_some(), "the broker did not start: {}", self.extra);
+        // Told to stop between that line and its main loop, it would never stop.
+        let probe = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        assert!(log.any(|line| line.contains("New connection")), "the broker takes nobody in");
+        drop(probe);
         // It stops when its log has no reader.
         std::thread::spawn(move || log.for_each(drop));
         self.child = Some(child);

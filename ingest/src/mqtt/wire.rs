@@ -12,6 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::outlet::Outlet;
 use super::oversize::Filter;
 
+/// So many bytes are read at a stretch; then the client must hand over what it has, before it may
+/// read more. One read of the client takes up to 128 packets, which could be 2 GiB.
+const STRETCH: usize = 4 * 1024 * 1024;
+
 /// Everything that is written passes through one buffer, so that acknowledgements never fall into
 /// the middle of a packet of the client: the client hands over whole packets only.
 pub(crate) struct Wire<S> {
@@ -22,6 +26,8 @@ pub(crate) struct Wire<S> {
     out: BytesMut,
     /// Whether bytes were written since the last flush.
     unflushed: bool,
+    /// Bytes read since the client last had to wait.
+    stretch: usize,
     /// Bytes that the client is to read before any other.
     rewritten: BytesMut,
 }
@@ -34,6 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             filter,
             out: BytesMut::new(),
             unflushed: false,
+            stretch: 0,
             rewritten: BytesMut::new(),
         }
     }
@@ -77,6 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         if let Poll::Ready(Err(error)) = me.poll_out(cx) {
             return Poll::Ready(Err(error));
         }
+        if me.stretch >= STRETCH {
+            me.stretch = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             if !me.rewritten.is_empty() {
                 me.give(buf);
@@ -87,11 +99,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
                 return Poll::Pending;
             }
             let before = buf.filled().len();
-            ready!(Pin::new(&mut me.inner).poll_read(cx, buf))?;
+            let read = Pin::new(&mut me.inner).poll_read(cx, buf);
+            if read.is_pending() {
+                me.stretch = 0;
+            }
+            ready!(read)?;
             let chunk = buf.filled().get(before..).unwrap_or_default();
             if chunk.is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            me.stretch = me.stretch.saturating_add(chunk.len());
             let passed = me.filter.pass(chunk);
             me.filter.rewrite(chunk.get(passed..).unwrap_or_default(), &mut me.rewritten);
             buf.set_filled(before + passed);

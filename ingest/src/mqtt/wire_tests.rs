@@ -1,11 +1,13 @@
 //! The transport over a stream in memory, with paused time.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::{AsyncClient, MqttOptions, PubAck, Publish, QoS};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::nap::Nap;
@@ -145,4 +147,31 @@ async fn a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() {
     broker.await.unwrap();
     let eager_pauses = Duration::from_millis(2) * u32::from(ROUNDS);
     assert!(began.elapsed() < eager_pauses / 20, "{:?} of {eager_pauses:?}", began.elapsed());
+}
+
+/// Scenario: far more is at hand than may be held at a stretch. Guarantees: the reader is made to
+/// wait in between, so that it hands over, and still gets everything.
+#[tokio::test(start_paused = true)]
+async fn reading_is_interrupted_after_every_four_mebibytes() {
+    const WHOLE: usize = 9 << 20;
+    let (near, mut far) = tokio::io::duplex(16 << 20);
+    let outlet = Arc::new(Outlet::new(1000));
+    let mut wire = Wire::new(near, outlet, Filter::new(16 << 20, "mark".to_owned()));
+    let stream = encoded([publish(1, WHOLE)]);
+    far.write_all(&stream).await.unwrap();
+    let mut buf = vec![0; 1 << 16];
+    let (mut got, mut run, mut longest) = (0, 0, 0);
+    while got < stream.len() {
+        let mut into = tokio::io::ReadBuf::new(&mut buf);
+        let polled =
+            std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_read(cx, &mut into)));
+        if polled.await.is_pending() {
+            run = 0;
+            tokio::task::yield_now().await;
+        }
+        got += into.filled().len();
+        run += into.filled().len();
+        longest = longest.max(run);
+    }
+    assert!(longest <= (4 << 20) + (1 << 16), "{longest}");
 }

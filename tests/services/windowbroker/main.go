@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"log"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -17,39 +19,107 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// window lowers what a client asked for (receive maximum) to the window of the broker, also for 3.1.1. The
-// server's own MaximumInflight would do otherwise: it drops what does not fit instead of holding it.
+// window keeps at most size messages on the way to a client by holding the publishers back.
 //
-// What was held and then sent, the server forgets at once: its acknowledgement frees no room (mended here), a
-// new connection does not get it again (not mended: no test may end a connection and count), and messages
-// held in the same second leave in any order.
+// The server's own windows are not used: MaximumInflight drops what does not fit, and the queue behind a
+// client's receive maximum forgets what it sent and can lock up (Inflight.NextImmediate locks twice).
 type window struct {
 	mqtt.HookBase
-	size uint16
+	size    int
+	mutex   sync.Mutex
+	changed *sync.Cond
+	flying  map[*mqtt.Client]map[uint16]bool // sent to a client and not acknowledged
+	granted map[*mqtt.Client]int             // let in from a publisher and not yet passed on
+}
+
+func newWindow(size int) *window {
+	w := &window{size: size, flying: map[*mqtt.Client]map[uint16]bool{}, granted: map[*mqtt.Client]int{}}
+	w.changed = sync.NewCond(&w.mutex)
+	return w
 }
 
 func (w *window) ID() string { return "window" }
 
 func (w *window) Provides(event byte) bool {
-	return event == mqtt.OnConnect || event == mqtt.OnPacketRead
+	return bytes.IndexByte([]byte{
+		mqtt.OnConnect, mqtt.OnDisconnect, mqtt.OnPublish, mqtt.OnPublished,
+		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnQosDropped,
+	}, event) >= 0
 }
 
 func (w *window) OnConnect(client *mqtt.Client, _ packets.Packet) error {
-	properties := &client.Properties.Props
-	if properties.ReceiveMaximum == 0 || properties.ReceiveMaximum > w.size {
-		properties.ReceiveMaximum = w.size
-	}
-	client.State.Inflight.ResetSendQuota(int32(properties.ReceiveMaximum))
+	client.Properties.Props.ReceiveMaximum = 0
+	client.State.Inflight.ResetSendQuota(0)
 	return nil
 }
 
-func (w *window) OnPacketRead(client *mqtt.Client, packet packets.Packet) (packets.Packet, error) {
-	if packet.FixedHeader.Type == packets.Puback {
-		if _, known := client.State.Inflight.Get(packet.PacketID); !known {
-			client.State.Inflight.IncreaseSendQuota()
+func (w *window) change(what func()) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	what()
+	w.changed.Broadcast()
+}
+
+func (w *window) isFull() bool {
+	coming := 0
+	for _, count := range w.granted {
+		coming += count
+	}
+	for _, packets := range w.flying {
+		if len(packets)+coming >= w.size {
+			return true
 		}
 	}
+	return false
+}
+
+func (w *window) OnPublish(client *mqtt.Client, packet packets.Packet) (packets.Packet, error) {
+	// A client that subscribes as well must go on reading: its acknowledgements make the room.
+	if packet.FixedHeader.Qos == 0 || len(client.State.Subscriptions.GetAll()) > 0 {
+		return packet, nil
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	for w.isFull() {
+		w.changed.Wait()
+	}
+	w.granted[client]++
 	return packet, nil
+}
+
+func (w *window) OnPublished(client *mqtt.Client, _ packets.Packet) {
+	w.change(func() {
+		if w.granted[client] > 0 {
+			w.granted[client]--
+		}
+	})
+}
+
+func (w *window) OnQosPublish(client *mqtt.Client, packet packets.Packet, _ int64, _ int) {
+	if packet.FixedHeader.Type != packets.Publish || client.Closed() {
+		return
+	}
+	w.change(func() {
+		if w.flying[client] == nil {
+			w.flying[client] = map[uint16]bool{}
+		}
+		w.flying[client][packet.PacketID] = true
+	})
+}
+
+func (w *window) OnQosComplete(client *mqtt.Client, packet packets.Packet) {
+	w.change(func() { delete(w.flying[client], packet.PacketID) })
+}
+
+func (w *window) OnQosDropped(client *mqtt.Client, packet packets.Packet) {
+	w.OnQosComplete(client, packet)
+}
+
+func (w *window) OnDisconnect(client *mqtt.Client, _ error, _ bool) {
+	w.change(func() {
+		delete(w.flying, client)
+		delete(w.granted, client)
+	})
 }
 
 func must(err error) {
@@ -66,11 +136,11 @@ func main() {
 
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.ReceiveMaximum = uint16(*receiveMaximum)
-	capabilities.MaximumInflight = math.MaxUint16 // held for one client, on the way or not
+	capabilities.MaximumInflight = math.MaxUint16 // held for one client that is away
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	server := mqtt.New(&mqtt.Options{Capabilities: capabilities, Logger: logger})
 	must(server.AddHook(new(auth.AllowHook), nil))
-	must(server.AddHook(&window{size: uint16(*inflight)}, nil))
+	must(server.AddHook(newWindow(int(*inflight)), nil))
 	address := fmt.Sprintf("127.0.0.1:%d", *port)
 	must(server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: address})))
 	must(server.Serve())

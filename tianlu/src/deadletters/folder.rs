@@ -24,7 +24,9 @@ struct Folder {
 /// Opens the dead letters of a data folder; `None`: no service has ever written there.
 pub(super) fn open(dir: &Path, max_bytes: u64) -> Option<Box<dyn DeadLetterSource>> {
     let is_there = Layout::new(dir).journal().is_dir();
-    is_there.then(|| -> Box<dyn DeadLetterSource> { Box::new(Folder { dir: dir.to_owned(), max_bytes }) })
+    is_there.then(|| -> Box<dyn DeadLetterSource> {
+        Box::new(Folder { dir: dir.to_owned(), max_bytes })
+    })
 }
 
 fn folder(error: &dyn std::error::Error) -> DeadLetterError {
@@ -44,12 +46,18 @@ impl Folder {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let opened = recover(&disk, &Layout::new(&self.dir), self.max_bytes);
         let mut recovered = opened.map_err(|error| folder(&error))?;
-        let mut journal = recovered.journal.reader(ReadFrom::Position(recovered.pipeline.position() + 1));
+        let mut journal =
+            recovered.journal.reader(ReadFrom::Position(recovered.pipeline.position() + 1));
         let mut out = OutboxRecord::default();
         while let Some(record) = journal.next().map_err(|error| folder(&error))? {
             let head = Head { position: record.position, ordinal: record.ordinal };
-            let applied =
-                recovered.pipeline.apply(head, record.kind, record.payload, &*recovered.bundles, &mut out);
+            let applied = recovered.pipeline.apply(
+                head,
+                record.kind,
+                record.payload,
+                &*recovered.bundles,
+                &mut out,
+            );
             applied.map_err(|error| folder(&error))?;
         }
         Ok(recovered)
@@ -74,7 +82,8 @@ impl DeadLetterSource for Folder {
             choice.reason.as_ref().is_none_or(|reason| reason == letter.reason.code())
                 && choice.id.as_ref().is_none_or(|id| *id == letter.id())
         };
-        let chosen: Vec<Letter> = recovered.pipeline.letters().iter().filter(fits).cloned().collect();
+        let chosen: Vec<Letter> =
+            recovered.pipeline.letters().iter().filter(fits).cloned().collect();
         let mut count = 0;
         for letter in chosen {
             count += 1;
@@ -86,7 +95,8 @@ impl DeadLetterSource for Folder {
             });
             let (position, ordinal) = (recovered.end.position + count, recovered.end.ordinal);
             let payload = record.encode();
-            let appended = Appended { kind: record.kind().code(), position, ordinal, payload: &payload };
+            let appended =
+                Appended { kind: record.kind().code(), position, ordinal, payload: &payload };
             recovered.journal.append(appended).map_err(|error| folder(&error))?;
         }
         recovered.journal.sync().map_err(|error| folder(&error))?;

@@ -14,6 +14,7 @@ use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, NoticeFailureReason, PublishNotice, PublishOptions,
     PublishResult,
 };
+use serde::Serialize;
 use telemetry::text::{Lang, say};
 use telemetry::topic::{TopicLevels, TopicPattern};
 use tokio::sync::watch;
@@ -36,13 +37,28 @@ const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Longest single wait, so that a stop signal is heard.
 const NAP: Duration = Duration::from_millis(200);
 
+/// What became of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Published {
+    rows: u64,
+    published: u64,
+    left_out: u64,
+}
+
+impl Published {
+    /// Returns the counts as JSON of several lines.
+    pub(super) fn to_json(self) -> String {
+        serde_json::to_string_pretty(&self).unwrap_or_default()
+    }
+}
+
 /// Publishes all rows.
 pub(super) fn publish(
     plan: &Plan,
     url: &str,
     (merge, pace): (Merge<'_>, Pace),
     (progress, lang): (Progress, Lang),
-) -> Result<(), Fault> {
+) -> Result<Published, Fault> {
     let Some(profile) = plan.profile() else { return Err(Fault::Wrong(Vec::new())) };
     body::check(profile)?;
     let (host, port) = address(url)?;
@@ -68,18 +84,16 @@ pub(super) fn publish(
             client,
             link,
             under_way: VecDeque::new(),
-            published: 0,
-            left_out: 0,
+            told: Published { rows: 0, published: 0, left_out: 0 },
         };
         let told = publisher.run(plan, (merge, pace), progress).await;
         polling.abort();
         told
     })?;
-    let (published, left_out) = told;
     let counts: [(&str, &dyn std::fmt::Display); 2] =
-        [("published", &published), ("left_out", &left_out)];
+        [("published", &told.published), ("left_out", &told.left_out)];
     out::note(&say("tianlu.replay.to_done", &counts).show(lang));
-    Ok(())
+    Ok(told)
 }
 
 /// Reads `mqtt://host[:port]`, nothing else in it.
@@ -132,8 +146,7 @@ struct Publisher {
     client: AsyncClient,
     link: watch::Receiver<Link>,
     under_way: VecDeque<(Letter, PublishNotice)>,
-    published: u64,
-    left_out: u64,
+    told: Published,
 }
 
 impl Publisher {
@@ -142,27 +155,28 @@ impl Publisher {
         plan: &Plan,
         (mut merge, mut pace): (Merge<'_>, Pace),
         mut progress: Progress,
-    ) -> Result<(u64, u64), Fault> {
+    ) -> Result<Published, Fault> {
         self.connected().await?;
         while let Some(item) = merge.next()? {
             loop {
                 match pace.turn(item.key) {
                     Turn::Now => break,
-                    Turn::End => return self.finish(&pace).await,
+                    Turn::End => return self.finish(merge.rows(), &pace).await,
                     Turn::Wait(time) => tokio::time::sleep(time.min(NAP)).await,
                 }
             }
             match letter(plan, item) {
                 Some(letter) => self.send(letter).await?,
-                None => self.left_out += 1,
+                None => self.told.left_out += 1,
             }
             progress.step();
         }
-        self.finish(&pace).await
+        self.finish(merge.rows(), &pace).await
     }
 
     /// Waits for what is under way, unless the replay was told to end and the broker is away.
-    async fn finish(mut self, pace: &Pace) -> Result<(u64, u64), Fault> {
+    async fn finish(mut self, rows: u64, pace: &Pace) -> Result<Published, Fault> {
+        self.told.rows = rows;
         while !self.under_way.is_empty() {
             let settled = tokio::time::timeout(Duration::from_secs(10), self.settle()).await;
             match settled {
@@ -171,7 +185,7 @@ impl Publisher {
                 Err(_) => self.connected().await?,
             }
         }
-        Ok((self.published, self.left_out))
+        Ok(self.told)
     }
 
     /// Waits until the broker is there; not for ever.
@@ -181,7 +195,8 @@ impl Publisher {
             // The first connection is tried once: most often the address is wrong.
             let told = link.wait_for(|link| *link != Link::Begun).await;
             let is_up = told.is_ok_and(|link| *link == Link::Up);
-            is_up || self.published > 0 && link.wait_for(|link| *link == Link::Up).await.is_ok()
+            is_up
+                || self.told.published > 0 && link.wait_for(|link| *link == Link::Up).await.is_ok()
         });
         if up.await == Ok(true) {
             return Ok(());
@@ -224,7 +239,7 @@ impl Publisher {
         };
         // Where nobody listens now the broker has it all the same, and that is what PUBACK promises.
         if matches!(ack, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
-            self.published += 1;
+            self.told.published += 1;
             return Ok(());
         }
         let reason = format!("{ack:?}");

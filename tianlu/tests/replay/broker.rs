@@ -37,7 +37,11 @@ impl Broker {
     }
 }
 
-fn serve(mut stream: TcpStream, published: &Published, breaks_after: Option<usize>) -> io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    published: &Published,
+    breaks_after: Option<usize>,
+) -> io::Result<()> {
     let mut count = 0;
     loop {
         let (first, body) = packet(&mut stream)?;

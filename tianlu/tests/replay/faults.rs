@@ -59,7 +59,12 @@ fn a_profile_is_found_beside_the_mapping_or_above_it() {
     let farm = Farm::new();
     farm.write("in.csv", csv(&[("a", 0, "30")]));
     farm.write("maps/map.toml", farm.text("map.toml"));
-    farm.write("maps/profiles/other.toml", farm.text("profiles/soil.toml").replace("\"soil\"", "\"other\"").replace("domain = \"other\"", "domain = \"soil\""));
+    farm.write(
+        "maps/profiles/other.toml",
+        farm.text("profiles/soil.toml")
+            .replace("\"soil\"", "\"other\"")
+            .replace("domain = \"other\"", "domain = \"soil\""),
+    );
     let above = farm.replay("in.csv --mapping maps/map.toml", "above");
     assert_eq!(above.count("readings", "stored"), 1);
 }

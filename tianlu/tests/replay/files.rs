@@ -4,14 +4,8 @@ use std::io::Write as _;
 
 use super::farm::{Farm, csv};
 
-const ROWS: [(&str, u32, &str); 6] = [
-    ("a", 0, "30"),
-    ("b", 0, "5"),
-    ("a", 1, "70"),
-    ("b", 1, ""),
-    ("a", 2, "x"),
-    ("b", 2, "30"),
-];
+const ROWS: [(&str, u32, &str); 6] =
+    [("a", 0, "30"), ("b", 0, "5"), ("a", 1, "70"), ("b", 1, ""), ("a", 2, "x"), ("b", 2, "30")];
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -33,7 +27,10 @@ fn two_replays_give_identical_bytes_also_of_gzip() {
     assert_eq!(first, second);
     assert_eq!(first, packed);
     let of = |name| first.count("readings", name);
-    assert_eq!([of("decoded"), of("stored"), of("dead"), of("duplicate"), of("held")], [6, 4, 2, 0, 0]);
+    assert_eq!(
+        [of("decoded"), of("stored"), of("dead"), of("duplicate"), of("held")],
+        [6, 4, 2, 0, 0]
+    );
     assert_eq!(first.count("flags", "range"), 1);
     assert_eq!(first.count("dead_by_reason", "no_value"), 2);
 }
@@ -60,10 +57,13 @@ fn json_lines_are_decoded_by_the_profile_and_named_by_the_mapping() {
         replayed.points,
         "soil,device=a,site=north,tenant=t1 wet=0.3 1767225600000000000\n\
          soil,device=7,site=default,tenant=t1 wet=0.31 1767225660000000000\n\
-         soil,device=a,site=default,tenant=t1 time_flag=\"missing\",wet=0.33 1767225660000000001\n"
+         soil,device=a,site=north,tenant=t1 time_flag=\"missing\",wet=0.33 1767225660000000001\n"
     );
-    let details: Vec<_> =
-        replayed.letters().iter().map(|letter| letter["reason"].as_str().unwrap().to_owned()).collect();
+    let details: Vec<_> = replayed
+        .letters()
+        .iter()
+        .map(|letter| letter["reason"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(details, ["bad_element", "bad_element"]);
     assert!(replayed.summary.starts_with("{\n  \"rows\": 5,"), "{}", replayed.summary);
 }
@@ -87,7 +87,7 @@ fn points_replay_to_themselves() {
     let second = farm.replay("first.lp --mapping map.toml", "second");
     assert_eq!(first.points, second.points);
     farm.write("odd.lp", "# a comment\nsoil,device=a wet=\nair,device=a wet=1 1767225600000000000\nsoil wet=1 1767225600000000000\nsoil,device=z wet=0.2 1767225600000000000");
-    let odd = farm.replay("odd.lp --mapping map.toml", "odd");
+    let odd = farm.replay("odd.lp --mapping map.toml", "out");
     assert_eq!((odd.points.lines().count(), odd.letters().len()), (1, 3), "{odd:?}");
 }
 
@@ -139,12 +139,13 @@ fn a_wide_file_gives_a_reading_a_cell() {
 fn a_person_gets_the_counts_where_no_file_is_named() {
     let farm = Farm::new();
     farm.write("in.csv", csv(&ROWS));
-    let shown = String::from_utf8(farm.run("in.csv --mapping map.toml --rules rules").stdout).unwrap();
+    let shown =
+        String::from_utf8(farm.run("in.csv --mapping map.toml --rules rules").stdout).unwrap();
     for part in [
         "rows: 6, from 2026-01-01T00:00:00Z to 2026-01-01T00:02:00Z",
         "readings: 6; stored 4, dead 2, duplicate 0",
         "dead by reason: no_value 2",
-        "flags of values: range 1",
+        "flags of values: missing 4, range 1",
         "dry   yellow    1       1         0",
         "alerts: raised 1, resolved 1, still firing 0",
     ] {

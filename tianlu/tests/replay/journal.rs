@@ -97,7 +97,13 @@ impl Service {
             let (topic, payload) = (format!("up/{device}"), payload.as_bytes());
             let received_at = IngestTime::from_nanos(at);
             let full_len = u64::try_from(payload.len()).unwrap();
-            self.append(&Record::Uplink(Uplink { source: 0, received_at, topic: &topic, payload, full_len }));
+            self.append(&Record::Uplink(Uplink {
+                source: 0,
+                received_at,
+                topic: &topic,
+                payload,
+                full_len,
+            }));
         }
     }
 
@@ -109,7 +115,8 @@ impl Service {
 
     fn minutes(&mut self, minutes: std::ops::Range<i64>) {
         for minute in minutes {
-            let body = |wet: i64| format!("{{\"at\":\"2026-01-01T00:{minute:02}:00Z\",\"w\":{wet}}}");
+            let body =
+                |wet: i64| format!("{{\"at\":\"2026-01-01T00:{minute:02}:00Z\",\"w\":{wet}}}");
             let (a, b) = (body(10 + minute), body(30));
             self.minute(minute, &[("b", &b), ("b", &b), ("a", &a), ("x", "not json")]);
         }

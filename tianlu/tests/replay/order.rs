@@ -69,8 +69,7 @@ fn rows_with_a_received_at_keep_their_order_of_arrival() {
          a,2025-12-01T00:00:00Z,2026-01-01T00:07:00Z,30,\n",
     );
     let replayed = farm.replay("in.csv --mapping map.toml", "out");
-    let order =
-        ["a 2026-01-01T00:02:00Z", "a 2026-01-01T00:01:00Z", "a 2026-01-01T00:07:00Z"];
+    let order = ["a 2026-01-01T00:02:00Z", "a 2026-01-01T00:01:00Z", "a 2026-01-01T00:07:00Z"];
     assert_eq!(replayed.order(), order);
     let lines: Vec<&str> = replayed.points.lines().collect();
     assert!(lines[1].contains("wet_flag=\"late\""), "{}", lines[1]);

@@ -7,7 +7,8 @@ use super::farm::{Farm, csv};
 fn each_row_is_published_in_the_unit_of_the_payload_and_acknowledged() {
     let farm = Farm::new();
     farm.write("devices.csv", "tenant,device,site\ndefault,a,north\n");
-    let rows: Vec<(&str, u32, &str)> = (0..50).flat_map(|minute| ["a", "b"].map(|one| (one, minute, "23.1"))).collect();
+    let rows: Vec<(&str, u32, &str)> =
+        (0..50).flat_map(|minute| ["a", "b"].map(|one| (one, minute, "23.1"))).collect();
     farm.write("in.csv", format!("{}e/f,2026-01-01T01:00:00Z,30,\nbad\n", csv(&rows)));
     // More than the window of 100 would be refused by a broker that counts.
     let broker = Broker::start(None);

@@ -53,6 +53,8 @@ pub(super) struct Feed {
     /// is too much skipped.
     complete_to: u64,
     damaged: u64,
+    /// Whether the disk said no the last time, which is logged once.
+    is_broken: bool,
     /// The record being told.
     payload: Vec<u8>,
 }
@@ -77,7 +79,7 @@ impl Feed {
         let passed = after.unwrap_or(end_of(&reader));
         let budget = Budget::new(per_s, Instant::now());
         let teller = Teller { filter, budget, passed, skipped: 0, gap: None };
-        Self { reader, teller, complete_to, damaged: 0, payload: Vec::new() }
+        Self { reader, teller, complete_to, damaged: 0, is_broken: false, payload: Vec::new() }
     }
 
     /// Goes on with a reader of what comes from now on, and tells that there is a gap.
@@ -141,10 +143,13 @@ impl Feed {
                 }
                 Err(ReadError::Cut { .. }) => return Next::Cut,
                 Err(error) => {
-                    tracing::warn!(%error, "the live feed cannot read the outbox");
+                    if !std::mem::replace(&mut self.is_broken, true) {
+                        tracing::warn!(%error, "the live feed cannot read the outbox");
+                    }
                     return Next::Broken;
                 }
             };
+            self.is_broken = false;
             read += self.payload.len();
             self.note_damage();
             self.teller.pass_record(position, &self.payload, is_complete, out);
