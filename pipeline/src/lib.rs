@@ -29,7 +29,9 @@ pub mod letter;
 pub mod outbox;
 mod reading;
 pub mod record;
+mod repeat;
 pub mod snapshot;
+mod time_policy;
 pub mod view;
 
 pub use crate::account::{Account, Reason};

@@ -1,13 +1,12 @@
 //! Stage 2, keyed by device: time policy, identity, quality, the point, and on to the rules.
 
 use smallvec::SmallVec;
-use telemetry::flag::{TimeFlag, ValueFlags};
-use telemetry::hash::hash64;
+use telemetry::flag::ValueFlags;
 use telemetry::line_protocol::{PointHead, Stamp, write_reading};
-use telemetry::profile::{Profile, TimeRule};
+use telemetry::profile::Profile;
 use telemetry::reading::{Element, Reading};
 use telemetry::registry::Device as Registered;
-use telemetry::time::{EventTime, IngestTime};
+use telemetry::time::EventTime;
 use telemetry::topic::is_name;
 
 use crate::account::Reason;
@@ -15,28 +14,18 @@ use crate::change::Shared;
 use crate::clock::clock_of;
 use crate::config::UnknownDevice;
 use crate::core::Pipeline;
-use crate::device::{Device, NO_MEASUREMENT, Untimed, device_hash};
-use crate::identity::{Verdict, hash_value};
+use crate::device::{Device, NO_MEASUREMENT, device_hash};
+use crate::identity::hash_value;
 use crate::intake::{Context, Fault, SITE, marker};
 use crate::letter::Subject;
 use crate::outbox::{EntryKind, OutboxRecord};
-
-/// 2000-01-01T00:00:00Z in nanoseconds: no device of this field is older.
-const YEAR_2000: i64 = 946_684_800_000_000_000;
-/// How long a reading without a time is remembered, nanoseconds of journal time: 10 minutes.
-const UNTIMED_NANOS: i64 = 600_000_000_000;
+use crate::repeat::{Fate, timed_fate, untimed_fate};
+use crate::time_policy::{judge_time, time_of};
 
 /// A device and what the registry says of it.
 pub(crate) struct Owner<'a> {
     pub(crate) place: (usize, u32),
     pub(crate) known: Option<&'a Registered>,
-}
-
-/// What becomes of a reading after the memory was asked.
-enum Fate {
-    News,
-    Duplicate,
-    Conflict(usize),
 }
 
 impl Pipeline {
@@ -312,86 +301,6 @@ fn flag_and_note(
         }
     }
     late
-}
-
-fn timed_fate(
-    device: &mut Device,
-    at: i64,
-    hashes: &[u32],
-    (most, replaces): (usize, bool),
-) -> Fate {
-    match device.memory.check(at, hashes) {
-        Verdict::New => {
-            device.memory.remember(at, hashes, most);
-            Fate::News
-        }
-        Verdict::Merge { slot } => {
-            device.memory.merge(slot, hashes);
-            Fate::News
-        }
-        // What the store refused is not there: the repaired reading takes its place.
-        Verdict::Conflict { slot, .. } if replaces => {
-            device.memory.merge(slot, hashes);
-            Fate::News
-        }
-        Verdict::Duplicate if replaces => Fate::News,
-        Verdict::Duplicate => Fate::Duplicate,
-        Verdict::Conflict { property, .. } => Fate::Conflict(property),
-    }
-}
-
-/// Without a time to be trusted, sequence and content within ten minutes tell a repeat; without a sequence nothing does.
-fn untimed_fate(
-    device: &mut Device,
-    sequence: Option<i64>,
-    hashes: &[u32],
-    (most, received_at): (usize, IngestTime),
-) -> Fate {
-    let Some(sequence) = sequence else { return Fate::News };
-    let bytes: SmallVec<[u8; 64]> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
-    let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
-    while device
-        .untimed
-        .front()
-        .is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS)
-    {
-        device.untimed.pop_front();
-    }
-    if device.untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
-        return Fate::Duplicate;
-    }
-    if device.untimed.len() >= most.max(1) {
-        device.untimed.pop_front();
-    }
-    device.untimed.push_back(Untimed { sequence, content, received_at });
-    Fate::News
-}
-
-/// Judges the time a device gives. The error says what is wrong with it.
-fn judge_time(
-    rule: &TimeRule,
-    sampled_at: Option<EventTime>,
-    received_at: IngestTime,
-) -> Result<EventTime, TimeFlag> {
-    let at = sampled_at.ok_or(TimeFlag::Missing)?;
-    if rule.trust_device {
-        return Ok(at);
-    }
-    if at > received_at.as_event().plus(rule.future) {
-        return Err(TimeFlag::Future);
-    }
-    if at < received_at.as_event().minus(rule.past) || at.as_nanos() < YEAR_2000 {
-        return Err(TimeFlag::Past);
-    }
-    Ok(at)
-}
-
-fn time_of(rule: &TimeRule, element: &Element, received_at: IngestTime) -> i64 {
-    let sampled_at = match element {
-        Element::Reading(reading) => reading.sampled_at,
-        Element::Bad(_) => None,
-    };
-    judge_time(rule, sampled_at, received_at).unwrap_or(received_at.as_event()).as_nanos()
 }
 
 /// Returns the site: the registry's, else the topic's.

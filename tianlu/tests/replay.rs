@@ -1,5 +1,10 @@
 //! `tianlu replay` with small made-up files: order, ticks, forms, what is set aside, journals, brokers.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod replay {
     pub(crate) mod broker;

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use crate::engine::bundles::Bundles;
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
+use crate::engine::orders::{Order, Orders, Space, chain};
 use crate::engine::recovery::keep_snapshot;
 use crate::engine::wake::Wake;
-use crate::engine::writer::{Order, Orders, Space, chain};
 
 /// Most records between two looks at questions and at the outbox.
 const TURN_RECORDS_MAX: u32 = 1024;

@@ -13,15 +13,20 @@ pub mod driver;
 pub mod health;
 pub mod layout;
 pub mod notices;
+pub mod orders;
 mod own_alerts;
 pub mod recovery;
 pub mod service;
 pub mod settings;
 mod sinks;
+pub mod store_health;
 pub mod store_sink;
+mod tasks;
 pub mod ticker;
 pub mod wake;
 pub mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 /// Version of the engine: results of one journal are byte-identical within one.
 pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

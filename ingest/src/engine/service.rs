@@ -12,7 +12,6 @@ use pipeline::{ActiveConfig, Bundle, Pipeline};
 use store::Influx;
 use telemetry::text::say;
 use telemetry::time::IngestTime;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::ENGINE_VERSION;
@@ -22,15 +21,16 @@ use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
+use crate::engine::orders::{NotDurable, Order, Orders, Space};
 use crate::engine::own_alerts::OwnAlerts;
 use crate::engine::recovery::{Recovered, StoreCursor, recover};
 use crate::engine::settings::{Settings, StartError};
 use crate::engine::sinks::{self, OpenQueue};
-use crate::engine::store_sink::{StoreHealth, StoreView};
-use crate::engine::ticker::{self, Watched};
-use crate::engine::writer::{NotDurable, Order, Orders, Space, Writer, WriterLimits};
-use crate::mqtt::{Consumer, MqttConfig};
-use crate::source::{Acknowledge, Batch, Intake, SourceId};
+use crate::engine::store_health::StoreHealth;
+use crate::engine::store_sink::StoreView;
+use crate::engine::tasks::{Task, consumers, join_all, join_thread, spawn, start_sources};
+use crate::engine::writer::{Writer, WriterLimits};
+use crate::source::{Acknowledge, Batch, SourceId};
 
 /// Orders that wait for the writer at most; who orders more waits.
 const ORDERS_MAX: usize = 256;
@@ -42,8 +42,6 @@ const QUESTIONS_MAX: usize = 256;
 const SOURCES_END: Duration = Duration::from_secs(3);
 /// How long the sinks may take to end.
 const SINKS_END: Duration = Duration::from_secs(5);
-
-pub(crate) type Task = tokio::task::JoinHandle<()>;
 
 /// The running service.
 pub struct Service {
@@ -339,36 +337,6 @@ const fn writer_limits(settings: &Settings) -> WriterLimits {
     }
 }
 
-/// Starts a thread with a handle of the runtime.
-fn spawn(
-    name: &str,
-    work: impl FnOnce(&Handle) + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
-    let runtime = Handle::current();
-    let named = std::thread::Builder::new().name(format!("tianlu-{name}"));
-    named.spawn(move || work(&runtime)).map_err(StartError::while_doing("start a thread"))
-}
-
-async fn join_thread(thread: JoinHandle<()>) {
-    let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
-    if !joined.unwrap_or(false) {
-        tracing::error!("a thread ended by a panic");
-    }
-}
-
-async fn join_all(tasks: Vec<Task>, most: Duration) {
-    let all = async {
-        for task in tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task ended by a panic");
-            }
-        }
-    };
-    if tokio::time::timeout(most, all).await.is_err() {
-        tracing::warn!("some tasks did not end in time");
-    }
-}
-
 async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     let started = |at: IngestTime| {
         Record::Started(Started { at_nanos: at.as_nanos(), version: ENGINE_VERSION.to_owned() })
@@ -382,48 +350,6 @@ async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> 
         Record::ConfigActivated(ConfigActivated { at_nanos: at.as_nanos(), hash })
     };
     orders.append(Box::new(change)).await.map(|_| ())
-}
-
-fn consumers(sources: &[MqttConfig]) -> Result<(Vec<Consumer>, Vec<Intake>), StartError> {
-    let made = sources.iter().map(|config| {
-        let doing = format!("set up the consumer of {}", config.address);
-        Consumer::new(config.clone()).map_err(StartError::while_doing(doing))
-    });
-    made.collect::<Result<Vec<_>, _>>().map(|made| made.into_iter().unzip())
-}
-
-/// Starts the consumers, what carries their batches to the writer, and the ticker that watches them.
-fn start_sources(
-    (consumers, intakes): (Vec<Consumer>, Vec<Intake>),
-    settings: &[MqttConfig],
-    parts: &Parts,
-    (uplinks, stop): (mpsc::Sender<Batch>, watch::Receiver<bool>),
-) -> Vec<Task> {
-    let watch = |(config, intake): (&MqttConfig, &Intake)| {
-        Watched::new(
-            intake.source,
-            config.address.to_string(),
-            intake.link.clone(),
-            Arc::clone(&intake.acks),
-        )
-    };
-    let watched = settings.iter().zip(&intakes).map(watch).collect();
-    let clock = JournalClock::starting_after(IngestTime::default());
-    let ticks =
-        ticker::run(watched, parts.orders.clone(), Arc::clone(&parts.health), clock, stop.clone());
-    let mut tasks = vec![tokio::spawn(ticks)];
-    for mut intake in intakes {
-        let uplinks = uplinks.clone();
-        tasks.push(tokio::spawn(async move {
-            while let Some(batch) = intake.batches.recv().await {
-                if uplinks.send(batch).await.is_err() {
-                    return;
-                }
-            }
-        }));
-    }
-    tasks.extend(consumers.into_iter().map(|consumer| tokio::spawn(consumer.run(stop.clone()))));
-    tasks
 }
 
 /// The store, watched.

@@ -14,9 +14,11 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
 use crate::engine::notices;
-use crate::engine::service::{Parts, StoreFrom, Task, WatchedStore};
+use crate::engine::service::{Parts, StoreFrom, WatchedStore};
 use crate::engine::settings::{NotifierSettings, NotifierTarget, StartError};
-use crate::engine::store_sink::{StoreHealth, StoreSink};
+use crate::engine::store_health::StoreHealth;
+use crate::engine::store_sink::StoreSink;
+use crate::engine::tasks::Task;
 use crate::http::{self, Token};
 use crate::meter::{self, NoticeOutcome, NotifierKind};
 use crate::notifier::{

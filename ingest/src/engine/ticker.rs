@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::engine::clock::JournalClock;
 use crate::engine::health::{Health, Part};
-use crate::engine::writer::Orders;
+use crate::engine::orders::Orders;
 use crate::source::{Acknowledge, LinkState, SourceId};
 
 const TICK: Duration = Duration::from_secs(1);

@@ -1,0 +1,71 @@
+//! Whether a reading is news, by what the device's memory says.
+
+use smallvec::SmallVec;
+use telemetry::hash::hash64;
+use telemetry::time::IngestTime;
+
+use crate::device::{Device, Untimed};
+use crate::identity::Verdict;
+
+/// How long a reading without a time is remembered, nanoseconds of journal time: 10 minutes.
+const UNTIMED_NANOS: i64 = 600_000_000_000;
+
+/// What becomes of a reading after the memory was asked.
+pub(crate) enum Fate {
+    News,
+    Duplicate,
+    Conflict(usize),
+}
+
+pub(crate) fn timed_fate(
+    device: &mut Device,
+    at: i64,
+    hashes: &[u32],
+    (most, replaces): (usize, bool),
+) -> Fate {
+    match device.memory.check(at, hashes) {
+        Verdict::New => {
+            device.memory.remember(at, hashes, most);
+            Fate::News
+        }
+        Verdict::Merge { slot } => {
+            device.memory.merge(slot, hashes);
+            Fate::News
+        }
+        // What the store refused is not there: the repaired reading takes its place.
+        Verdict::Conflict { slot, .. } if replaces => {
+            device.memory.merge(slot, hashes);
+            Fate::News
+        }
+        Verdict::Duplicate if replaces => Fate::News,
+        Verdict::Duplicate => Fate::Duplicate,
+        Verdict::Conflict { property, .. } => Fate::Conflict(property),
+    }
+}
+
+/// Without a time to be trusted, sequence and content within ten minutes tell a repeat; without a sequence nothing does.
+pub(crate) fn untimed_fate(
+    device: &mut Device,
+    sequence: Option<i64>,
+    hashes: &[u32],
+    (most, received_at): (usize, IngestTime),
+) -> Fate {
+    let Some(sequence) = sequence else { return Fate::News };
+    let bytes: SmallVec<[u8; 64]> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
+    while device
+        .untimed
+        .front()
+        .is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS)
+    {
+        device.untimed.pop_front();
+    }
+    if device.untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
+        return Fate::Duplicate;
+    }
+    if device.untimed.len() >= most.max(1) {
+        device.untimed.pop_front();
+    }
+    device.untimed.push_back(Untimed { sequence, content, received_at });
+    Fate::News
+}

@@ -1,0 +1,35 @@
+//! The time policy: which time of a device is trusted.
+
+use telemetry::flag::TimeFlag;
+use telemetry::profile::TimeRule;
+use telemetry::reading::Element;
+use telemetry::time::{EventTime, IngestTime};
+
+/// 2000-01-01T00:00:00Z in nanoseconds: no device of this field is older.
+const YEAR_2000: i64 = 946_684_800_000_000_000;
+/// Judges the time a device gives. The error says what is wrong with it.
+pub(crate) fn judge_time(
+    rule: &TimeRule,
+    sampled_at: Option<EventTime>,
+    received_at: IngestTime,
+) -> Result<EventTime, TimeFlag> {
+    let at = sampled_at.ok_or(TimeFlag::Missing)?;
+    if rule.trust_device {
+        return Ok(at);
+    }
+    if at > received_at.as_event().plus(rule.future) {
+        return Err(TimeFlag::Future);
+    }
+    if at < received_at.as_event().minus(rule.past) || at.as_nanos() < YEAR_2000 {
+        return Err(TimeFlag::Past);
+    }
+    Ok(at)
+}
+
+pub(crate) fn time_of(rule: &TimeRule, element: &Element, received_at: IngestTime) -> i64 {
+    let sampled_at = match element {
+        Element::Reading(reading) => reading.sampled_at,
+        Element::Bad(_) => None,
+    };
+    judge_time(rule, sampled_at, received_at).unwrap_or(received_at.as_event()).as_nanos()
+}
