@@ -89,6 +89,22 @@ async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_made_durable_comes_again_when_asked_for() {
+    let Some(broker) = Broker::start("") else { return };
+    let mut rig = Rig::start(broker.config());
+    rig.subscribed().await;
+    broker.publish("up/a", QoS::AtLeastOnce, numbered(0..10)).await;
+    let first = rig.take(10).await;
+    rig.acknowledge(&first[..3]);
+    rig.intake.acks.send_again();
+    let again = rig.take(7).await;
+    assert_eq!(numbers(&again), (3..10).collect());
+    assert!(again[0].ack.unwrap().epoch() > first[0].ack.unwrap().epoch());
+    rig.acknowledge(&again);
+    assert_eq!(rig.stop().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_session_is_subscribed_again() {
     let Some(mut broker) = Broker::start("") else { return };
     let mut rig = Rig::start(broker.config());

@@ -1,6 +1,7 @@
 //! Connection after connection, until it is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rumqttc::tokio_rustls::TlsConnector;
 use tokio::sync::watch;
@@ -73,6 +74,12 @@ impl Consumer {
             match end {
                 End::Stopped | End::Gone => return,
                 End::Blocked => self.wait_for_room(&mut stop).await,
+                End::Again => {
+                    // A disk that stays broken must not make us come back without end.
+                    let pause = self.backoff.next(fastrand::f64());
+                    self.wait_for_room(&mut stop).await;
+                    self.pause(pause, &mut stop).await;
+                }
                 End::Lost(fault) => self.wait_after(&fault, &mut stop).await,
             }
             if *stop.borrow() || stop.has_changed().is_err() || self.desk.handover.is_closed() {
@@ -122,11 +129,15 @@ impl Consumer {
         });
         let pause = self.backoff.next(fastrand::f64());
         tracing::warn!(source = self.desk.dialer.config.source.0, reason = %fault.reason.en, alarm, ?pause, "no connection to the broker");
+        self.pause(pause, stop).await;
+        self.give_leftover();
+    }
+
+    async fn pause(&self, pause: Duration, stop: &mut watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stopped(stop) => {}
         }
-        self.give_leftover();
     }
 
     fn give_leftover(&mut self) {

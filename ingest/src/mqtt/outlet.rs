@@ -67,6 +67,8 @@ impl Outlet {
         let mut inner = self.lock();
         inner.ledger.open();
         inner.bytes.clear();
+        // Whatever was to come again comes on this connection.
+        self.again.store(false, Ordering::Release);
         inner.client = Some(client);
         self.count(&inner);
     }

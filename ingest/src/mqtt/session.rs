@@ -35,6 +35,8 @@ pub(crate) enum End {
     Gone,
     /// We left, because the buffer stayed full.
     Blocked,
+    /// We left, because the disk failed and the broker is to send again what was not acknowledged.
+    Again,
     /// The connection, or an attempt at one, failed.
     Lost(Box<Fault>),
 }
@@ -257,9 +259,8 @@ impl<'d> Session<'d> {
     }
 
     fn tick(&mut self) -> Result<(), End> {
-        // The disk failed: as after a full buffer, leave in order and come back.
         if self.desk.dialer.outlet.take_again() {
-            return Err(End::Blocked);
+            return Err(End::Again);
         }
         let now = Instant::now();
         let passed = now.duration_since(self.ticked);
@@ -275,6 +276,9 @@ impl<'d> Session<'d> {
         if !self.held
             && self.connected.is_some_and(|since| now.duration_since(since) >= HOLDS_AFTER)
         {
+            if !self.subscribed {
+                return Err(End::Lost(Box::new(Fault::silent(&self.desk.dialer.config))));
+            }
             self.held = true;
             self.desk.alarms.send_if_modified(|alarms| alarms.repeated.take().is_some());
         }
