@@ -13,6 +13,8 @@ pub struct JournalClock {
     base: i64,
     started: Instant,
     last: i64,
+    /// First time that no message has taken.
+    free_from: i64,
 }
 
 impl JournalClock {
@@ -20,7 +22,7 @@ impl JournalClock {
     #[must_use]
     pub fn starting_after(last: IngestTime) -> Self {
         let base = wall_nanos().max(last.as_nanos().saturating_add(1));
-        Self { base, started: Instant::now(), last: base }
+        Self { base, started: Instant::now(), last: base, free_from: base }
     }
 
     /// Returns the time now.
@@ -28,6 +30,16 @@ impl JournalClock {
         let passed = i64::try_from(self.started.elapsed().as_nanos()).unwrap_or(i64::MAX);
         self.last = self.last.max(self.base.saturating_add(passed));
         IngestTime::from_nanos(self.last)
+    }
+
+    /// Stamps a message that may stand at `width` times of its own, one nanosecond apart: no other message gets any
+    /// of them, however fast they come.
+    pub fn stamp(&mut self, width: usize) -> IngestTime {
+        let at = self.now().as_nanos().max(self.free_from);
+        self.free_from =
+            at.saturating_add(i64::try_from(width).unwrap_or(i64::MAX)).saturating_add(1);
+        self.last = at;
+        IngestTime::from_nanos(at)
     }
 
     /// Returns how far the host's clock is from journal time, if further than [`JUMP_MAX`]; positive: ahead.
@@ -54,6 +66,12 @@ mod tests {
         let mut clock = JournalClock::starting_after(ahead);
         let (first, second) = (clock.now(), clock.now());
         assert!(first > ahead && second >= first);
+        let stamps: Vec<i64> = (0..100).map(|_| clock.stamp(500).as_nanos()).collect();
+        assert!(
+            stamps.windows(2).all(|pair| pair[1] - pair[0] > 500),
+            "readings without a time keep a place each"
+        );
+        assert!(clock.now().as_nanos() >= stamps[99]);
         assert!(clock.jump_seconds().is_some_and(|apart| apart < -3000));
     }
 }

@@ -176,9 +176,9 @@ impl Service {
         let alarms = intakes.iter().map(|intake| intake.alarms.clone()).collect();
         let own = OwnAlerts { desk: Arc::clone(&desk), alarms, feeds };
         running.push(tokio::spawn(own.run(sources_stop.clone())));
-        running.push(sinks::start_http(listener, &desk, token, parts.stop_sinks.clone())?);
         let sources =
             start_sources((consumers, intakes), &settings.sources, &parts, (uplinks, sources_stop));
+        running.push(sinks::start_http(listener, &desk, token, parts.stop_sinks.clone())?);
         let Engine { writer, driver, driver_stop } = engine;
         Ok(Self {
             desk,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use store::{Readiness, Store, WriteError};
-use telemetry::text::Text;
+use telemetry::text::{Text, say};
 use tokio::sync::{Notify, watch};
 
 use crate::engine::health::{Health, Part};
@@ -29,6 +29,8 @@ impl<S: Store> StoreHealth<S> {
         describe: fn(&S, &WriteError) -> (Text, Text),
         health: Arc<Health>,
     ) -> Self {
+        let remedy = say("ingest.source.remedy_wait", &[]);
+        health.report(Part::Store, &name, say("ingest.store.not_asked", &[("url", &name)]), remedy);
         let readiness = Mutex::new(Readiness::new());
         Self { store, name, describe, health, readiness, back: Notify::new() }
     }

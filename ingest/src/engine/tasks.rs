@@ -72,7 +72,9 @@ pub(crate) fn start_sources(
             Arc::clone(&intake.acks),
         )
     };
-    let watched = settings.iter().zip(&intakes).map(watch).collect();
+    let watched: Vec<Watched> = settings.iter().zip(&intakes).map(watch).collect();
+    // Before anybody can ask: no source is ready before its SUBACK.
+    watched.iter().for_each(|source| source.report(&parts.health));
     let clock = JournalClock::starting_after(IngestTime::default());
     let ticks =
         ticker::run(watched, parts.orders.clone(), Arc::clone(&parts.health), clock, stop.clone());

@@ -51,7 +51,7 @@ impl Watched {
         SourceState { source: self.source.0, connected, caught_up }
     }
 
-    fn report(&self, health: &Health) {
+    pub(crate) fn report(&self, health: &Health) {
         match self.link.borrow().problem() {
             None => health.clear(Part::Mqtt, &self.name),
             Some((what, remedy)) => {

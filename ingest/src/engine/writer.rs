@@ -174,8 +174,10 @@ impl Writer {
     }
 
     fn take_batch(&mut self, batch: Batch, pending: &mut Pending, scratch: &mut Vec<u8>) {
-        let received_at = self.clock.now();
         for incoming in batch.uplinks() {
+            // A payload has fewer elements than bytes, and an element without a time stands at `received_at` and its
+            // index in nanoseconds.
+            let received_at = self.clock.stamp(incoming.payload.len());
             let held = u64::try_from(incoming.payload.len()).unwrap_or(u64::MAX);
             let full_len = incoming.oversize.unwrap_or(held);
             let (source, topic, payload) =

@@ -158,9 +158,7 @@ async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_any_length_passes() {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
-    config.announce_packet_limit = false;
-    let mut rig = Rig::start(config);
+    let mut rig = Rig::start(broker.config());
     rig.subscribed().await;
     let lengths = [20_000, 300_000, 5_000_000, 20_000_000, 10];
     broker.publish("up/a", QoS::AtLeastOnce, lengths.map(|len| vec![b'1'; len])).await;
@@ -177,7 +175,9 @@ async fn a_message_of_any_length_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut config = broker.config();
+    config.announce_packet_limit = true;
+    let mut rig = Rig::start(config);
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, [17 << 20, 1].map(|len| vec![b'1'; len])).await;
     assert_eq!(rig.take(1).await[0].payload.len(), 1);

@@ -160,7 +160,7 @@ impl MqttConfig {
             blocked_after: Duration::from_secs(10),
             pause: Duration::from_millis(2),
             packet_limit: PACKET_LIMIT,
-            announce_packet_limit: true,
+            announce_packet_limit: false,
         }
     }
 }
