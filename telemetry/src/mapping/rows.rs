@@ -97,6 +97,7 @@ pub struct Rows<'a, R> {
     devices: Vec<(usize, Arc<str>)>,
     collector: Collector<'a>,
     ready: VecDeque<Row>,
+    times_only: bool,
 }
 
 impl<'a, R: Read> Rows<'a, R> {
@@ -151,7 +152,13 @@ impl<'a, R: Read> Rows<'a, R> {
             devices,
             collector: Collector::new(bound.profile),
             ready: VecDeque::new(),
+            times_only: false,
         })
+    }
+
+    /// Leaves the cells alone from now on: readings have their times and devices, but no values.
+    pub fn read_times_only(&mut self) {
+        self.times_only = true;
     }
 
     /// Returns how many records were read, good or bad.
@@ -238,15 +245,17 @@ impl<'a, R: Read> Rows<'a, R> {
         if self.device.is_none() {
             let Some((_, target)) = self.columns.first() else { return Ok(true) };
             for (column, device) in &self.devices {
-                let text = self.record.get(*column).unwrap_or_default();
-                if target.is_missing(text) {
-                    continue;
+                if !self.times_only {
+                    let text = self.record.get(*column).unwrap_or_default();
+                    if target.is_missing(text) {
+                        continue;
+                    }
+                    self.collector.set_converted(
+                        target.property,
+                        cell(target.kind, text),
+                        target.convert.as_ref(),
+                    );
                 }
-                self.collector.set_converted(
-                    target.property,
-                    cell(target.kind, text),
-                    target.convert.as_ref(),
-                );
                 self.collector.set_time(at);
                 if let Element::Reading(reading) = self.collector.finish() {
                     self.ready.push_back(row(Arc::clone(device), reading));
@@ -257,7 +266,8 @@ impl<'a, R: Read> Rows<'a, R> {
         let Some(device) = self.device.as_ref().and_then(|name| name.read(&self.record)) else {
             return Err(RowError { line, detail: "the row names no device".to_owned() });
         };
-        for (column, target) in &self.columns {
+        let columns = if self.times_only { &[] } else { self.columns.as_slice() };
+        for (column, target) in columns {
             let text = self.record.get(*column).unwrap_or_default();
             let scalar =
                 if target.is_missing(text) { Scalar::Null } else { cell(target.kind, text) };

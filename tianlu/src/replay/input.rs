@@ -65,7 +65,7 @@ enum Source<'a> {
 /// What a first pass over a file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Scan {
-    /// How many readings and bad rows there are.
+    /// How many readings and bad rows there are; in a wide table at most.
     pub(super) items: u64,
     /// The first time in it; rows before it stand there too.
     pub(super) first: Option<i64>,
@@ -84,6 +84,9 @@ impl<'a> Input<'a> {
     /// Looks through a file and opens it anew at its beginning.
     pub(super) fn open(plan: &'a Plan, path: &Path) -> Result<(Self, Scan), Fault> {
         let mut input = Self::begin(plan, path, 0)?;
+        if let Source::Table(table) = &mut input.source {
+            table.read_times_only();
+        }
         let mut scan = Scan::default();
         let mut last = i64::MIN;
         while let Some(found) = input.find()? {

@@ -51,7 +51,7 @@ impl<'a> Merge<'a> {
         Ok(item)
     }
 
-    /// Returns how many readings and bad rows there are in all.
+    /// Returns how many readings and bad rows there are in all; of wide tables at most.
     pub(super) const fn total(&self) -> u64 {
         self.total
     }

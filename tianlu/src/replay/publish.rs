@@ -116,17 +116,25 @@ fn address(url: &str) -> Result<(String, u16), Fault> {
 enum Link {
     Begun,
     Up,
-    Down(String),
+    /// Why, and whether the broker has been there at all: a short connection is not seen otherwise.
+    Down {
+        why: String,
+        was_up: bool,
+    },
 }
 
 /// Polls the client and does nothing else but report.
 async fn poll(mut events: EventLoop, link: watch::Sender<Link>) {
+    let mut was_up = false;
     loop {
         match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => drop(link.send_replace(Link::Up)),
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                was_up = true;
+                link.send_replace(Link::Up);
+            }
             Ok(Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_)) => {}
             Err(error) => {
-                link.send_replace(Link::Down(error.to_string()));
+                link.send_replace(Link::Down { why: error.to_string(), was_up });
                 // What was under way is published again by its owner.
                 events.drain_pending_as_failed(NoticeFailureReason::SessionReset);
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -193,16 +201,14 @@ impl Publisher {
         let mut link = self.link.clone();
         let up = tokio::time::timeout(AWAY_MAX, async {
             // The first connection is tried once: most often the address is wrong.
-            let told = link.wait_for(|link| *link != Link::Begun).await;
-            let is_up = told.is_ok_and(|link| *link == Link::Up);
-            is_up
-                || self.told.published > 0 && link.wait_for(|link| *link == Link::Up).await.is_ok()
+            let is_told = |link: &Link| matches!(link, Link::Up | Link::Down { was_up: false, .. });
+            link.wait_for(is_told).await.is_ok_and(|link| *link == Link::Up)
         });
         if up.await == Ok(true) {
             return Ok(());
         }
         let why = match &*self.link.borrow() {
-            Link::Down(why) => why.clone(),
+            Link::Down { why, .. } => why.clone(),
             Link::Begun | Link::Up => String::new(),
         };
         Err(unreachable(&self.url, &why))

@@ -19,6 +19,7 @@ pub(super) struct Table<'a> {
     names: Names,
     /// Line of the row read last.
     line: u64,
+    times_only: bool,
     /// The row read last as it stands in the file; a wide one is shared by its readings.
     raw: Arc<[u8]>,
     buffer: Vec<u8>,
@@ -46,7 +47,20 @@ impl<'a> Table<'a> {
                 });
             }
         };
-        Ok(Self { rows, names, line: 1, raw: Arc::default(), buffer: Vec::new() })
+        Ok(Self {
+            rows,
+            names,
+            line: 1,
+            times_only: false,
+            raw: Arc::default(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Reads the times from now on, and nothing else.
+    pub(super) fn read_times_only(&mut self) {
+        self.times_only = true;
+        self.rows.read_times_only();
     }
 
     /// Returns the next reading or bad row.
@@ -85,6 +99,9 @@ impl<'a> Table<'a> {
     }
 
     fn keep_raw(&mut self) {
+        if self.times_only {
+            return;
+        }
         self.buffer.clear();
         self.rows.write_raw(&mut self.buffer);
         self.raw = self.buffer.as_slice().into();
