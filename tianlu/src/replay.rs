@@ -39,7 +39,7 @@ use std::time::Instant;
 use telemetry::text::{Lang, say};
 
 use crate::cli::{FAILED, GOOD, Output, ReplayArgs, USAGE};
-use crate::out;
+use crate::out::{self, Format};
 use fault::Fault;
 use outputs::Outputs;
 use pace::Pace;
@@ -103,7 +103,10 @@ fn tell(args: &ReplayArgs, summary: &Summary, begun: Instant, lang: Lang) -> Res
     }
     let results = [&args.points, &args.alerts, &args.dead, &args.summary];
     if results.iter().all(|output| output.is_none()) {
-        summary.show(begun.elapsed(), lang);
+        match args.format {
+            Format::Text => summary.show(begun.elapsed(), lang),
+            Format::Json => out::line(summary.to_json().trim_end()),
+        }
     }
     Ok(())
 }

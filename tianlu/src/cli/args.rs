@@ -154,6 +154,15 @@ pub struct ReplayArgs {
     /// How fast recorded time passes.
     #[arg(long, value_name = "max|60x|1x", default_value = "max")]
     pub speed: Speed,
+    /// How the summary is printed where no output is named.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    pub format: Format,
     /// Where points go.
     #[arg(long, value_name = "FILE.lp")]
     pub points: Option<Output>,

@@ -1,8 +1,8 @@
 //! `--journal`: what a service's journal gave, or would have given with other rules.
 //!
-//! The folder is only read, so that the service may go on. It begins at the oldest snapshot that is whole, and what
-//! is written comes of the records after it; without one, at the oldest record with an empty pipeline. With `--rules`
-//! the pipeline is always empty there: what other rules remembered is not what these would remember. What
+//! The folder is only read, so that the service may go on. It begins at the journal's first record while that is kept,
+//! with an empty pipeline; later at the oldest snapshot that is whole, and what is written comes of the records after
+//! it. With `--rules` the pipeline is always empty there: what other rules remembered is not what these would remember. What
 //! identity remembers begins anew then, so that a repeat of a reading before the beginning counts as stored.
 
 use std::cell::RefCell;
@@ -158,6 +158,13 @@ fn open(layout: &Layout, place: &str, from: ReadFrom) -> Result<Reader, Fault> {
     opened.map_err(|error| Fault::failed(place, "tianlu.replay.journal_read", &[("error", &error)]))
 }
 
+/// Returns whether the journal still has its first record: then nothing is needed of a snapshot.
+fn is_whole(layout: &Layout) -> bool {
+    let opened = Reader::open(Arc::new(RealDisk), &layout.journal(), ReadFrom::Oldest);
+    let Ok(mut reader) = opened else { return false };
+    reader.next().is_ok_and(|first| first.is_some_and(|record| record.position == 1))
+}
+
 /// Where a replay begins.
 struct Beginning {
     pipeline: Pipeline,
@@ -172,10 +179,13 @@ struct Beginning {
 }
 
 impl Beginning {
-    /// Finds the oldest snapshot that can be used.
+    /// Finds the first record, or the oldest snapshot that can be used.
     fn find(layout: &Layout, configs: &Configs) -> Result<Self, Fault> {
         let disk = RealDisk;
         let limits = Limits::default();
+        if is_whole(layout) {
+            return Ok(Self::at_the_oldest(limits));
+        }
         for (position, path) in snapshots(&disk, layout).into_iter().rev() {
             let Some(bytes) = read_snapshot(&disk, &path) else { continue };
             let unchanged = configs.unchanged();
@@ -202,9 +212,13 @@ impl Beginning {
             let pipeline = Pipeline::new(SHARDS, limits);
             return Ok(Self { pipeline, base: Some(ordinal), activate: hash, ..begun });
         }
+        Ok(Self::at_the_oldest(limits))
+    }
+
+    fn at_the_oldest(limits: Limits) -> Self {
         let pipeline = Pipeline::new(SHARDS, limits);
         let (from, position) = (ReadFrom::Oldest, None);
-        Ok(Self { pipeline, from, base: None, activate: None, at_nanos: 0, position })
+        Self { pipeline, from, base: None, activate: None, at_nanos: 0, position }
     }
 
     fn text(&self) -> telemetry::text::Text {

@@ -31,6 +31,11 @@ struct Service {
 
 impl Service {
     fn start(farm: &Farm) -> Self {
+        Self::start_after(farm, 0)
+    }
+
+    /// Starts with a journal whose records up to `position` are gone.
+    fn start_after(farm: &Farm, position: u64) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let layout = Layout::new(farm.path().join("data"));
         for dir in [layout.journal(), layout.snapshots(), layout.bundles()] {
@@ -46,7 +51,7 @@ impl Service {
             bundles,
             pipeline,
             ordinal: 0,
-            position: 0,
+            position,
             points: String::new(),
             alerts: String::new(),
             dead: String::new(),
@@ -113,6 +118,12 @@ impl Service {
         service
     }
 
+    fn busy_for_long(farm: &Farm) -> Self {
+        let mut service = Self::start_after(farm, 100);
+        service.minutes(0..6);
+        service
+    }
+
     fn minutes(&mut self, minutes: std::ops::Range<i64>) {
         for minute in minutes {
             let body =
@@ -144,10 +155,11 @@ fn a_journal_gives_what_the_service_gave_while_it_runs() {
     assert_eq!(farm.replay("--journal data", "again"), replayed);
 }
 
+/// Scenario: the journal's first records are cut already.
 #[test]
 fn a_snapshot_is_where_it_begins() {
     let farm = Farm::new();
-    let mut service = Service::busy(&farm);
+    let mut service = Service::busy_for_long(&farm);
     service.snapshot();
     let before = (service.points.len(), service.alerts.len(), service.dead.len());
     service.minutes(6..9);
@@ -164,7 +176,7 @@ fn a_snapshot_is_where_it_begins() {
 #[test]
 fn other_rules_judge_the_same_readings() {
     let farm = Farm::new();
-    let mut service = Service::busy(&farm);
+    let mut service = Service::busy_for_long(&farm);
     farm.write("other/dry.toml", farm.text("rules/dry.toml").replace("0.12", "0.14"));
     let replayed = farm.replay("--journal data --rules other", "out");
     let expected = ["dry a firing 2026-01-01T00:00:00Z", "dry a resolved 2026-01-01T00:04:00Z"];
