@@ -328,7 +328,7 @@ fn answer(world: &mut World, pipeline: &Pipeline, out: &OutboxRecord) {
 /// Guarantees: P1 after each record, P4 as bytes.
 #[test]
 fn the_same_records_give_the_same_bytes_whatever_the_restarts_and_shards() {
-    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
     let only: Option<u64> = std::env::var("SEED").ok().and_then(|n| n.parse().ok());
     let range = only.map_or(0..seeds, |seed| seed..seed + 1);
     for seed in range {

@@ -180,7 +180,10 @@ fn credentials(mqtt: &Mqtt) -> Result<Option<Credentials>, String> {
     let read = |file: &crate::config::SecretFile| {
         Secret::read(file.path()).map_err(|error| format!("{}: {error}", file.path().display()))
     };
-    let password = mqtt.password_file.as_ref().map(read).transpose()?;
+    let password = match &mqtt.password {
+        Some(given) => Some(Secret::new(given.expose().as_bytes().to_vec())),
+        None => mqtt.password_file.as_ref().map(read).transpose()?,
+    };
     Ok(Some(Credentials { username, password }))
 }
 

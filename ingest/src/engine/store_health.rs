@@ -29,7 +29,7 @@ impl<S: Store> StoreHealth<S> {
         describe: fn(&S, &WriteError) -> (Text, Text),
         health: Arc<Health>,
     ) -> Self {
-        let remedy = say("ingest.source.remedy_wait", &[]);
+        let remedy = say("ingest.store.not_asked.remedy", &[]);
         health.report(Part::Store, &name, say("ingest.store.not_asked", &[("url", &name)]), remedy);
         let readiness = Mutex::new(Readiness::new());
         Self { store, name, describe, health, readiness, back: Notify::new() }

@@ -9,7 +9,7 @@ use telemetry::topic::TopicPattern;
 use super::read::{
     Base, address, fault, file, integer, optional_text, secret_file, size, text_or, texts, url,
 };
-use super::secret::SecretFile;
+use super::secret::{Secret, SecretFile};
 use super::settings::{Broker, Listener, Mqtt, Protocol, Tls, UplinkRoute};
 
 /// MQTT's own bound on names, in bytes.
@@ -45,6 +45,7 @@ pub(super) fn mqtt(mut section: Section, base: &Base) -> (Section, Option<Mqtt>)
         size(&mut section, "max_payload", 64..=MOST_PAYLOAD).unwrap_or(DEFAULT_PAYLOAD);
     let username = optional_text(&mut section, "username");
     let password_file = secret_file(&mut section, "password_file", base);
+    let password = password_of_environment(&mut section);
     if password_file.is_some() && username.is_none() && protocol == Protocol::V311 {
         fault(&section, "password_file", "tianlu.mqtt.password_alone", &[]);
     }
@@ -64,10 +65,20 @@ pub(super) fn mqtt(mut section: Section, base: &Base) -> (Section, Option<Mqtt>)
         receive_maximum,
         max_payload,
         username,
+        password,
         password_file,
         tls,
     });
     (section, mqtt)
+}
+
+/// Takes `TIANLU__MQTT__PASSWORD`. In the file the key stays unknown, since that is no place for a secret.
+fn password_of_environment(section: &mut Section) -> Option<Secret> {
+    let is_of_environment = section.has("password") && section.line_of("password").is_none();
+    if !is_of_environment {
+        return None;
+    }
+    section.text("password").map(Secret::new)
 }
 
 fn broker(section: &mut Section) -> Option<Broker> {

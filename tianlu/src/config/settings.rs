@@ -8,7 +8,7 @@ use std::time::Duration;
 use rules::Severity;
 use telemetry::topic::TopicPattern;
 
-use super::secret::{Endpoint, SecretFile};
+use super::secret::{Endpoint, Secret, SecretFile};
 
 /// The whole of `tianlu.toml` after environment and flags. Paths are absolute or relative to the
 /// working directory; in the file they are relative to its folder.
@@ -74,6 +74,8 @@ pub struct Mqtt {
     pub max_payload: u64,
     /// User name, if the broker wants one.
     pub username: Option<String>,
+    /// Password, from the environment (`TIANLU__MQTT__PASSWORD`) only; comes before the file.
+    pub password: Option<Secret>,
     /// File with the password.
     pub password_file: Option<SecretFile>,
     /// Certificates and keys; used with `mqtts://`.

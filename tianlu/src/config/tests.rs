@@ -323,6 +323,8 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
             ("TIANLU__UPLINKS__0__PROFILE", "air"),
             ("TIANLU__HTTP__LISTEN", ""),
             ("TIANLU__STORE__ORG", "env"),
+            ("TIANLU__MQTT__USERNAME", "farm"),
+            ("TIANLU__MQTT__PASSWORD", "hunter2"),
         ])
         .flags(&[("store.org", "flag"), ("store.gzip", "true")]);
     let (config, lines) = bench.read(LEAST);
@@ -334,6 +336,8 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
     );
     assert_eq!((config.mqtt[0].receive_maximum, config.mqtt[0].topics.len()), (7, 2));
     assert_eq!(config.uplinks[0].profile, "air");
+    assert_eq!(config.mqtt[0].password.as_ref().map(Secret::expose), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
 }
 
 #[test]

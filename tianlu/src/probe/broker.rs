@@ -44,11 +44,9 @@ pub fn broker(mqtt: &Mqtt) -> Result<BrokerAnswer, Box<Trouble>> {
     } else {
         Box::new(tcp)
     };
-    let password = match mqtt.password_file.as_ref().map(crate::config::SecretFile::read) {
-        Some(Ok(secret)) => Some(secret),
-        // That the file cannot be read is a problem of its own.
-        Some(Err(_)) | None => None,
-    };
+    // That the file cannot be read is a problem of its own.
+    let of_file = || mqtt.password_file.as_ref().and_then(|file| file.read().ok());
+    let password = mqtt.password.clone().or_else(of_file);
     let hello = hello(mqtt, password.as_ref().map(crate::config::Secret::expose));
     let silent = |error: io::Error| {
         let name = if address.is_tls { "tianlu.broker.tls" } else { "tianlu.broker.silent" };
