@@ -264,6 +264,7 @@ impl Pipeline {
         let letter = Letter {
             key: self.next_letter_key(),
             subject,
+            point: None,
             element: 0,
             is_batch: false,
             reason: fault.reason,
@@ -287,6 +288,7 @@ impl Pipeline {
         let letter = Letter {
             key: self.next_letter_key(),
             subject: Subject::Reading,
+            point: None,
             element: index,
             is_batch: ctx.is_batch,
             reason: fault.reason,
@@ -317,6 +319,10 @@ impl Pipeline {
     /// Notes the points that the store refused.
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
         for point in &rejected.points {
+            // After a crash between this record and its cursor the store refuses the same points again.
+            if self.letters.has_point((point.position, point.index)) {
+                continue;
+            }
             let reason = Reason::from_number(point.reason);
             self.account.store_dead.count(reason);
             let config = self.config.clone();
@@ -332,6 +338,7 @@ impl Pipeline {
             let letter = Letter {
                 key: self.next_letter_key(),
                 subject: Subject::Point,
+                point: Some((point.position, point.index)),
                 element: point.element,
                 is_batch,
                 reason,

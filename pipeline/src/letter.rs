@@ -1,6 +1,6 @@
 //! Dead letters: what was set aside, kept until it is tried again or expires.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct Letter {
     pub key: (u64, u32),
     /// What it stands for.
     pub subject: Subject,
+    /// The refused point, `position.index`; of other letters nothing.
+    pub point: Option<(u64, u32)>,
     /// Index of the reading in the uplink.
     pub element: u32,
     /// Whether the uplink is a batch: only then the element is named.
@@ -132,6 +134,8 @@ pub fn parse_letter_id(id: &str) -> Option<(u64, u32)> {
 pub struct Letters {
     limits: LetterLimits,
     open: BTreeMap<(u64, u32), Letter>,
+    /// The refused points among them: a crash may make the store refuse one twice.
+    points: BTreeSet<(u64, u32)>,
     bytes: u64,
     of_device: HashMap<String, OfDevice>,
 }
@@ -153,6 +157,7 @@ impl Letters {
     pub fn add(&mut self, letter: Letter) -> u64 {
         let (key, owner, bytes) = (letter.key, letter.owner(), letter.bytes());
         self.bytes += bytes;
+        self.points.extend(letter.point);
         let device = self.of_device.entry(owner.clone()).or_default();
         device.bytes += bytes;
         device.keys.push_back(key);
@@ -187,6 +192,9 @@ impl Letters {
 
     fn remove(&mut self, key: (u64, u32)) -> Option<Letter> {
         let letter = self.open.remove(&key)?;
+        if let Some(point) = letter.point {
+            self.points.remove(&point);
+        }
         let bytes = letter.bytes();
         self.bytes -= bytes;
         let owner = letter.owner();
@@ -217,6 +225,12 @@ impl Letters {
         self.open.get(&parse_letter_id(id)?)
     }
 
+    /// Returns whether a refused point has its letter already.
+    #[must_use]
+    pub fn has_point(&self, point: (u64, u32)) -> bool {
+        self.points.contains(&point)
+    }
+
     /// Returns how many are open.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -244,6 +258,7 @@ mod tests {
         Letter {
             key: (position, 0),
             subject: Subject::Uplink,
+            point: None,
             element: 0,
             is_batch: false,
             reason: Reason::Malformed,

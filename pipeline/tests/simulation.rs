@@ -408,3 +408,47 @@ fn a_gap_in_the_ordinals_is_counted_as_lost() {
     assert_eq!(pipeline.account().uplinks_lost, lost);
     assert!(pipeline.account().balances());
 }
+
+/// Scenario: the store refuses a point, the program crashes before its cursor passes it, the store refuses it again;
+/// then the letter is tried again, twice.
+/// Guarantees: one letter, one redrive, the account adds up.
+#[test]
+fn a_point_refused_twice_has_one_letter() {
+    let (configs, hashes) = configs();
+    let mut world = World {
+        dice: Dice(1),
+        now: START,
+        position: 0,
+        uplinks: 0,
+        records: Vec::new(),
+        sent: Vec::new(),
+    };
+    let (at_nanos, hash) = (START, hashes[0].clone());
+    world.push(&Record::ConfigActivated(ConfigActivated { at_nanos, hash }));
+    let payload = format!(r#"{{"ts":{},"m":0.2}}"#, START / SECOND).into_bytes();
+    world.uplink("up/s/d2", &payload);
+    let full_len = payload.len() as u64;
+    let topic = "up/s/d2".to_owned();
+    let origin = Origin { source: 0, received_at_nanos: START, topic, payload, full_len };
+    let (reason, detail) = (Reason::TypeConflict as u8, "field type".to_owned());
+    let (position, origin_again) = (world.position, origin.clone());
+    let point = RejectedPoint { position, index: 0, element: 0, reason, detail, origin };
+    let rejected = Record::Rejected(Rejected { at_nanos, points: vec![point] });
+    world.push(&rejected);
+    let letter = format!("{}-0", world.position);
+    world.push(&rejected);
+    let redrive = Redrive { at_nanos, letter, element: Some(0), origin: origin_again };
+    world.push(&Record::Redrive(redrive.clone()));
+    world.push(&Record::Redrive(redrive));
+    let (outbox, pipeline) = run(&world.records, &configs, &mut Dice(1));
+    let kinds: Vec<EntryKind> = outbox
+        .0
+        .iter()
+        .flat_map(|(_, bytes)| Entries::of(bytes).unwrap())
+        .map(|entry| entry.kind)
+        .collect();
+    assert_eq!(kinds, [EntryKind::Point, EntryKind::StoreLetter, EntryKind::Point]);
+    let account = pipeline.account();
+    assert_eq!((account.store_dead.total(), account.readings_redriven), (1, 1));
+    assert!(pipeline.letters().is_empty());
+}

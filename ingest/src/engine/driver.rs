@@ -192,6 +192,7 @@ impl Driver {
             }
         }
         if records > 0 {
+            self.health.clear(Part::Journal, "read");
             write(&mut self.outbox, &self.health)?;
             self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
             self.publish();

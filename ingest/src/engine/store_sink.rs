@@ -2,6 +2,7 @@
 //!
 //! The cursor passes a position only when each of its points is stored, or its refusal is a durable record.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -27,6 +28,8 @@ use crate::meter::{self, BatchOutcome};
 /// Lines and bytes of a load at which it is written, and how long it may wait to fill.
 const LIMITS: BatchLimits =
     BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
+/// Bytes of uplinks in one record of refusals, at least those of one.
+const REJECTED_BYTES: usize = 4 << 20;
 /// How long the shutdown waits for the store to take what is in the outbox; the rest waits there.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -185,28 +188,39 @@ impl<S: Store> StoreSink<S> {
         if outcome.rejected.is_empty() {
             return;
         }
-        let mut points = Vec::with_capacity(outcome.rejected.len());
+        let refused = u64::try_from(outcome.rejected.len()).unwrap_or(u64::MAX);
+        load.next.totals.stored = load.next.totals.stored.saturating_sub(refused);
+        load.next.totals.dead += refused;
+        let origins = self.origins(&outcome.rejected).await;
+        let (mut points, mut bytes) = (Vec::new(), 0);
         for rejected in &outcome.rejected {
-            let element = load.element(rejected.key);
-            let Some(origin) = self.origin(rejected.key.position).await else {
-                tracing::error!(
-                    position = rejected.key.position,
-                    "the uplink of a refused point is not in the journal"
-                );
+            let position = rejected.key.position;
+            let Some(origin) = origins.get(&position).cloned() else {
+                tracing::error!(position, "the uplink of a refused point is not in the journal");
                 continue;
             };
+            bytes += origin.payload.len();
             points.push(RejectedPoint {
-                position: rejected.key.position,
+                position,
                 index: rejected.key.index,
-                element,
+                element: load.element(rejected.key),
                 reason: reason(rejected.reason) as u8,
                 detail: rejected.detail.to_string(),
                 origin,
             });
+            // Each point brings its whole uplink, and a record has a bound.
+            if bytes >= REJECTED_BYTES {
+                self.refuse(std::mem::take(&mut points)).await;
+                bytes = 0;
+            }
         }
-        let refused = u64::try_from(outcome.rejected.len()).unwrap_or(u64::MAX);
-        load.next.totals.stored = load.next.totals.stored.saturating_sub(refused);
-        load.next.totals.dead += refused;
+        if !points.is_empty() {
+            self.refuse(points).await;
+        }
+    }
+
+    /// Appends refusals to the journal, however long its disk fails.
+    async fn refuse(&self, points: Vec<RejectedPoint>) {
         loop {
             let points = points.clone();
             let make = move |at: telemetry::time::IngestTime| {
@@ -219,24 +233,27 @@ impl<S: Store> StoreSink<S> {
         }
     }
 
-    /// Reads the raw uplink behind a point.
-    async fn origin(&self, position: u64) -> Option<Origin> {
-        let mut reader = self.orders.reader(ReadFrom::Position(position)).await?;
-        let record = reader.next().ok()??;
-        match Record::decode(record.kind, record.payload).ok()? {
-            Record::Uplink(uplink) => Some(Origin {
-                source: uplink.source,
-                received_at_nanos: uplink.received_at.as_nanos(),
-                topic: uplink.topic.to_owned(),
-                payload: uplink.payload.to_vec(),
-                full_len: uplink.full_len,
-            }),
-            Record::Redrive(redrive) => Some(redrive.origin),
-            Record::Tick(_)
-            | Record::Started(_)
-            | Record::ConfigActivated(_)
-            | Record::Rejected(_) => None,
+    /// Reads the raw uplinks behind points, in one pass over their stretch of the journal.
+    async fn origins(&self, rejected: &[store::Rejected]) -> BTreeMap<u64, Origin> {
+        let wanted: BTreeSet<u64> = rejected.iter().map(|one| one.key.position).collect();
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+            return BTreeMap::new();
+        };
+        let Some(mut reader) = self.orders.reader(ReadFrom::Position(*first)).await else {
+            return BTreeMap::new();
+        };
+        let mut found = BTreeMap::new();
+        while let Ok(Some(record)) = reader.next() {
+            if record.position > *last {
+                break;
+            }
+            if wanted.contains(&record.position) {
+                found.extend(
+                    origin(record.kind, record.payload).map(|origin| (record.position, origin)),
+                );
+            }
         }
+        found
     }
 
     /// Moves the cursor durably.
@@ -252,6 +269,23 @@ impl<S: Store> StoreSink<S> {
             meter::received_to_stored(seconds(now.saturating_sub(oldest)));
         }
         *load = Load::after(load.next);
+    }
+}
+
+/// Returns the raw uplink of a journal record.
+fn origin(kind: u8, payload: &[u8]) -> Option<Origin> {
+    match Record::decode(kind, payload).ok()? {
+        Record::Uplink(uplink) => Some(Origin {
+            source: uplink.source,
+            received_at_nanos: uplink.received_at.as_nanos(),
+            topic: uplink.topic.to_owned(),
+            payload: uplink.payload.to_vec(),
+            full_len: uplink.full_len,
+        }),
+        Record::Redrive(redrive) => Some(redrive.origin),
+        Record::Tick(_) | Record::Started(_) | Record::ConfigActivated(_) | Record::Rejected(_) => {
+            None
+        }
     }
 }
 
