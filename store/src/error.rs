@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 
 /// Why a batch is not settled. Nothing of it is lost: write it again after [`WriteError::remedy`].
@@ -255,18 +256,6 @@ impl ReadError {
             Self::TooMany => say("store.too_many", &[("most", &crate::POINTS_MAX)]),
         }
     }
-}
-
-/// Returns an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -51,6 +51,19 @@ impl Display for Problem {
     }
 }
 
+/// Writes an error with its causes on one line, outermost first.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        out.push_str(": ");
+        out.push_str(&source.to_string());
+        cause = source.source();
+    }
+    out
+}
+
 /// Cuts quoted input to what fits a line.
 #[must_use]
 pub fn excerpt(input: &str) -> String {

@@ -2,18 +2,17 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::engine::service::Service;
-use ingest::engine::settings::{NotifierSettings, NotifierTarget as Target, Settings, StartError};
+use ingest::engine::settings::{NotifierSettings, NotifierTarget as Target, Settings};
 use ingest::mqtt::{Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles};
 use ingest::notifier::{MqttTarget, Severity, WebhookTarget};
 use ingest::source::SourceId;
-use pipeline::config::{Bundle, Route, SourceFile, UnknownDevice};
-use pipeline::{ActiveConfig, Bundle as ConfigBundle};
+use pipeline::config::{Route, SourceFile, UnknownDevice};
+use pipeline::{ActiveConfig, Bundle};
 use store::InfluxOptions;
-use telemetry::problem::Problem;
+use telemetry::problem::{Problem, chain};
 use telemetry::text::{Lang, say};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -109,20 +108,9 @@ async fn reload(service: &Service, file: &Path, layers: &Layers) {
     }
 }
 
-fn chain(error: &StartError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
-}
-
 /// Returns everything that influences results, as texts.
 #[must_use]
-pub fn bundle(loaded: &Loaded) -> ConfigBundle {
+pub fn bundle(loaded: &Loaded) -> Bundle {
     let config = &loaded.config;
     let of = |kind: SourceKind| {
         let files = loaded.sources.iter().filter(move |source| source.kind == kind);
@@ -166,7 +154,7 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
         keep: config.data.keep,
         commit_interval: config.data.commit_interval,
         bundle,
-        active: Arc::clone(&active),
+        active,
         sources: sources.collect::<Result<_, _>>().map_err(Refused::Failed)?,
         store,
         notifiers: notifiers.collect::<Result<_, _>>().map_err(Refused::Failed)?,
@@ -228,7 +216,7 @@ fn notifier_of(notifier: &Notifier, config: &Config) -> Result<NotifierSettings,
         }
         NotifierTarget::Mqtt { source, topic } => {
             let mqtt = config.mqtt.get(*source).ok_or("the notifier names no broker")?;
-            let address = address_text(mqtt);
+            let address = mqtt.broker.to_string();
             let mut target = MqttTarget::new(
                 address.clone(),
                 topic.clone(),
@@ -246,8 +234,4 @@ fn notifier_of(notifier: &Notifier, config: &Config) -> Result<NotifierSettings,
     let name = format!("{kind}-{}", digest.get(..12).unwrap_or_default());
     let min_severity = Severity::parse(notifier.min_severity.as_str()).unwrap_or(Severity::Yellow);
     Ok(NotifierSettings { name, target, min_severity })
-}
-
-fn address_text(mqtt: &Mqtt) -> String {
-    mqtt.broker.to_string()
 }

@@ -56,6 +56,13 @@ pub fn wall_nanos() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Returns the seconds since a time by the host's clock, for a histogram.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "seconds in a histogram")]
+pub(crate) fn seconds_since(at_nanos: i64) -> f64 {
+    wall_nanos().saturating_sub(at_nanos) as f64 / 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use journal::{AppendError, Appended, Disk, Log, Reader, WriteError};
 use pipeline::{Account, ApplyError, Head, OutboxRecord, Pipeline};
+use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::sync::mpsc;
 
 use crate::engine::bundles::Bundles;
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
-use crate::engine::orders::{Order, Orders, Space, chain};
+use crate::engine::orders::{Order, Orders, Space};
 use crate::engine::recovery::keep_snapshot;
 use crate::engine::wake::Wake;
 

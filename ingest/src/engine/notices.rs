@@ -9,7 +9,7 @@ use pipeline::outbox::{Entries, EntryKind};
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::engine::clock::wall_nanos;
+use crate::engine::clock::seconds_since;
 use crate::meter;
 use crate::notifier::{AlertState, Batch, Notice, OutboxKey, Severity};
 
@@ -100,15 +100,10 @@ fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> Batch {
             let key = (record.position, index);
             if entry.kind == EntryKind::Alert && key > *cursor {
                 notices.extend(notice(entry.data, Some(key)));
-                meter::received_to_alert(seconds(wall_nanos().saturating_sub(received_at)));
+                meter::received_to_alert(seconds_since(received_at));
             }
         }
         *cursor = (*cursor).max((record.position, u32::MAX));
     }
     Batch { notices, cursor: Some(*cursor) }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds in a histogram")]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }

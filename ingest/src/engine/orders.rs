@@ -97,15 +97,3 @@ impl Space {
         self.journal.load(Ordering::Relaxed).saturating_add(self.outbox.load(Ordering::Relaxed))
     }
 }
-
-/// Writes an error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        out.push_str(": ");
-        out.push_str(&source.to_string());
-        cause = source.source();
-    }
-    out
-}

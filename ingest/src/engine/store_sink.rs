@@ -19,6 +19,7 @@ use store::{
 };
 use tokio::sync::{Notify, watch};
 
+use crate::engine::clock::seconds_since;
 use crate::engine::driver::Shared;
 use crate::engine::orders::Orders;
 use crate::engine::recovery::StoreCursor;
@@ -264,9 +265,8 @@ impl<S: Store> StoreSink<S> {
         }
         self.view.set(load.next);
         self.shared.store_position.store(load.next.position, Ordering::Release);
-        let now = crate::engine::clock::wall_nanos();
         if let Some(oldest) = load.oldest {
-            meter::received_to_stored(seconds(now.saturating_sub(oldest)));
+            meter::received_to_stored(seconds_since(oldest));
         }
         *load = Load::after(load.next);
     }
@@ -294,11 +294,6 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds in a histogram")]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 const fn reason(reason: RejectReason) -> Reason {
@@ -377,6 +372,8 @@ impl Load {
     }
 
     fn element(&self, key: EntryKey) -> u32 {
-        self.elements.iter().find(|(known, _)| *known == key).map_or(0, |(_, element)| *element)
+        // Taken in the order of the outbox, so they are sorted.
+        let found = self.elements.binary_search_by_key(&key, |(known, _)| *known);
+        found.ok().and_then(|at| self.elements.get(at)).map_or(0, |(_, element)| *element)
     }
 }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use journal::{AppendError, Appended, CutError, Log, WriteError};
 use pipeline::record::{Kind, Uplink};
+use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::clock::JournalClock;
 use crate::engine::health::{Health, Part};
-use crate::engine::orders::{NotDurable, Order, Space, chain};
+use crate::engine::orders::{NotDurable, Order, Space};
 use crate::meter;
 use crate::source::{AckToken, Acknowledge, Batch, SourceId};
 

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use url::{Host, Url};
 
-use super::reason::chain;
 use super::{Answer, Kind, Letter, Reason, ReasonCode, Sender, backoff};
+use telemetry::problem::chain;
 
 /// Publishes under way at once; above the task's bound, so that the client's queue is never what waits.
 const IN_FLIGHT: u16 = 100;

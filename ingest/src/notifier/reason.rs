@@ -98,18 +98,6 @@ pub(super) fn clean(text: &str) -> String {
     text.trim().chars().take(DETAIL_CHARS).map(harmless).collect()
 }
 
-/// Writes an error with its causes, outermost first.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        out.push_str(": ");
-        out.push_str(&source.to_string());
-        cause = source.source();
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

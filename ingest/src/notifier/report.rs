@@ -8,8 +8,8 @@ use telemetry::text::say;
 use telemetry::time::IngestTime;
 use tracing::{error, info, warn};
 
-use super::reason::chain;
 use super::{Answer, Kind, Observer, QueueError, Reason};
+use telemetry::problem::chain;
 
 /// At most one line about failed notices in this time; the counter has them all.
 const FAILED_LINE_EVERY: Duration = Duration::from_secs(10);

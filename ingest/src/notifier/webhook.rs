@@ -16,8 +16,9 @@ use reqwest::{Client, Response, redirect};
 use sha2::Sha256;
 use url::{Host, Url};
 
-use super::reason::{chain, clean};
+use super::reason::clean;
 use super::{Answer, Kind, Letter, Reason, ReasonCode, Sender, StatusVerdict, judge_status};
+use telemetry::problem::chain;
 
 /// Bytes of an answer's body that are read for receipt or reason.
 const EXCERPT_BYTES: usize = 512;

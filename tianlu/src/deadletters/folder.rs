@@ -12,6 +12,7 @@ use journal::{Appended, Disk, ReadFrom, RealDisk};
 use pipeline::letter::Letter;
 use pipeline::record::{Record, Redrive};
 use pipeline::{Head, OutboxRecord};
+use telemetry::problem::chain;
 
 use super::{Choice, DeadLetter, DeadLetterError, DeadLetterSource};
 
@@ -30,14 +31,7 @@ pub(super) fn open(dir: &Path, max_bytes: u64) -> Option<Box<dyn DeadLetterSourc
 }
 
 fn folder(error: &dyn std::error::Error) -> DeadLetterError {
-    let mut detail = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        detail.push_str(": ");
-        detail.push_str(&source.to_string());
-        cause = source.source();
-    }
-    DeadLetterError::Folder { detail }
+    DeadLetterError::Folder { detail: chain(error) }
 }
 
 impl Folder {
