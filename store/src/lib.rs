@@ -23,6 +23,7 @@
 
 pub mod batch;
 pub mod delivery;
+pub mod history;
 pub mod influx;
 pub mod readiness;
 

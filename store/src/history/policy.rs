@@ -1,0 +1,123 @@
+//! Which files to merge next. Pure.
+//!
+//! - **While a day grows**, the newest files are merged once there are eight of about one size: a day has
+//!   a number of files that grows with the logarithm of its flushes, and a row is rewritten that often.
+//! - **A day that is over** and quiet becomes one file.
+//! - **A month that is over** and quiet becomes one file where it is small: the overhead of a file would
+//!   be more than its data. It is deleted as a whole, so its first day is kept up to a month longer.
+//!
+//! Only files that follow each other in age are merged, so the range of flushes in a name is enough to
+//! tell what is newer and what a merged file stands for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use telemetry::time::EventTime;
+
+use super::name::{FileName, Span};
+
+/// Files of about one size that are merged at once.
+const FAN_IN: u64 = 8;
+/// How many times their mean an older file may be to count as of one size with the newer ones.
+const ALIKE: u64 = 4;
+/// Most files of a day that are left alone whatever their sizes.
+const DAY_FILES_MAX: usize = 40;
+/// Most files merged at once: each is open and holds a batch.
+const FILES_MAX: usize = 64;
+/// How long after its end, and after the last flush into it, a day is whole.
+const DAY_QUIET: Duration = Duration::from_hours(1);
+/// The same for a month.
+const MONTH_QUIET: Duration = Duration::from_hours(24);
+/// A month of more bytes keeps its days apart.
+const MONTH_BYTES_MAX: u64 = 64 << 20;
+
+/// What the policy knows of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) name: FileName,
+    pub(super) bytes: u64,
+    pub(super) flushed_at: EventTime,
+}
+
+/// A merge to do: files by their place among the candidates, and what the result covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Merge {
+    pub(super) files: Vec<usize>,
+    pub(super) span: Span,
+}
+
+/// Returns the merges that are due among the files of one measurement, which stand with the older ones
+/// first; days before months.
+pub(super) fn due_merges(files: &[Candidate], now: EventTime) -> Vec<Merge> {
+    let mut days: BTreeMap<Span, Vec<usize>> = BTreeMap::new();
+    let mut months: BTreeMap<Span, Vec<usize>> = BTreeMap::new();
+    for (at, file) in files.iter().enumerate() {
+        if matches!(file.name.span, Span::Day(_)) {
+            days.entry(file.name.span).or_default().push(at);
+        }
+        months.entry(file.name.span.month()).or_default().push(at);
+    }
+    let days = days.into_iter().filter_map(|(span, members)| {
+        day_merge(files, &members, span, now).map(|files| Merge { files, span })
+    });
+    let mut due: Vec<Merge> = days.collect();
+    for (span, members) in months {
+        let is_small = members.len() > 1
+            && members.len() <= FILES_MAX
+            && bytes(files, &members) <= MONTH_BYTES_MAX;
+        if is_small && is_quiet(files, &members, span, (now, MONTH_QUIET)) {
+            due.push(Merge { files: members, span });
+        }
+    }
+    due
+}
+
+fn day_merge(
+    files: &[Candidate],
+    members: &[usize],
+    span: Span,
+    now: EventTime,
+) -> Option<Vec<usize>> {
+    if members.len() > 1 && is_quiet(files, members, span, (now, DAY_QUIET)) {
+        return Some(members.iter().take(FILES_MAX).copied().collect());
+    }
+    if members.len() >= DAY_FILES_MAX {
+        return Some(newest_of(members, FILES_MAX));
+    }
+    let mut newest = 0;
+    let mut held = 0;
+    for at in members.iter().rev() {
+        let bytes = files.get(*at).map_or(0, |file| file.bytes);
+        let is_larger = if newest < FAN_IN {
+            newest * bytes > ALIKE * held && newest > 0
+        } else {
+            bytes > 2 * held
+        };
+        if is_larger {
+            break;
+        }
+        held += bytes;
+        newest += 1;
+    }
+    (newest >= FAN_IN).then(|| newest_of(members, usize::try_from(newest).unwrap_or(FILES_MAX)))
+}
+
+fn newest_of(members: &[usize], count: usize) -> Vec<usize> {
+    members.iter().skip(members.len().saturating_sub(count)).copied().collect()
+}
+
+fn is_quiet(
+    files: &[Candidate],
+    members: &[usize],
+    span: Span,
+    (now, quiet): (EventTime, Duration),
+) -> bool {
+    let before = now.minus(quiet);
+    let of = |at: &usize| files.get(*at);
+    span.end() <= before.as_nanos()
+        && members.iter().filter_map(of).all(|file| file.flushed_at <= before)
+}
+
+fn bytes(files: &[Candidate], members: &[usize]) -> u64 {
+    members.iter().filter_map(|at| files.get(*at)).map(|file| file.bytes).sum()
+}

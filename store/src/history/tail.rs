@@ -1,0 +1,382 @@
+//! The memory tail: what was taken and is in no file yet.
+//!
+//! Pure. It ends as a [`Memtable`] that a flush writes; the next one begins empty. What it remembers
+//! beyond that, names of series and types of columns, can be forgotten and found again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use telemetry::line_protocol::Line;
+
+use super::name::{Span, folder};
+use super::series::{Series, tag_order};
+use super::value::{Column, Value};
+use crate::RejectReason;
+
+/// Most series remembered beyond a flush.
+const SERIES_KEPT: usize = 200_000;
+/// Most months whose columns are remembered beyond a flush.
+const MONTHS_KEPT: usize = 4_096;
+/// Most fields of a measurement in one month.
+pub(super) const FIELDS_MAX: usize = 4_096;
+/// What a row costs beside its cells: its key, its share of the tree.
+const ROW_BYTES: usize = 64;
+const SERIES_BYTES: usize = 256;
+
+/// Takes the rows of one series: its measurement and tags, the part and its number there, the columns.
+pub(super) type Show<'a> = dyn FnMut(&Arc<str>, &Arc<Series>, &Part, u32, &[Column]) + 'a;
+
+/// Cells of one point, in no order: a column's number and its value.
+pub(super) type Row = Vec<(u16, Value)>;
+
+/// Rows of one measurement and day, by series and time.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) rows: BTreeMap<(u32, i64), Row>,
+}
+
+/// What columns a measurement has in a UTC month: the longest span of a file, so that any files of one
+/// measurement that are merged agree, and what is refused does not depend on what was merged.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MonthColumns {
+    /// Fields; cells name them by their place here.
+    pub(super) fields: Vec<Column>,
+    /// Names of tags.
+    pub(super) tags: Vec<Arc<str>>,
+}
+
+impl MonthColumns {
+    fn check_tags(&self, series: &Series) -> Result<(), (RejectReason, String)> {
+        let is_field = |name: &Arc<str>| self.fields.iter().any(|field| field.name == *name);
+        match series.0.iter().find(|(name, _)| is_field(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err((RejectReason::TypeConflict, format!("`{name}` is a field, not a tag")))
+            }
+        }
+    }
+
+    /// Adds what it lacks; of two types of one name the first stands.
+    pub(super) fn add<'a>(
+        &mut self,
+        fields: &[Column],
+        tags: impl IntoIterator<Item = &'a Arc<str>>,
+    ) {
+        for field in fields {
+            if !self.fields.iter().any(|known| known.name == field.name) {
+                self.fields.push(field.clone());
+            }
+        }
+        for tag in tags {
+            if !self.tags.contains(tag) {
+                self.tags.push(Arc::clone(tag));
+            }
+        }
+    }
+}
+
+/// Rows that a flush writes; no longer changed.
+#[derive(Debug)]
+pub(super) struct Memtable {
+    pub(super) parts: Vec<FrozenPart>,
+    pub(super) size: Size,
+}
+
+/// Rows of one measurement and day in a [`Memtable`].
+#[derive(Debug)]
+pub(super) struct FrozenPart {
+    pub(super) measurement: Arc<str>,
+    pub(super) day: i32,
+    pub(super) fields: Vec<Column>,
+    pub(super) series: HashMap<u32, Arc<Series>>,
+    pub(super) part: Part,
+}
+
+impl FrozenPart {
+    /// Returns the fields that have a value.
+    pub(super) fn used_fields(&self) -> Vec<&Column> {
+        let mut is_used = vec![false; self.fields.len()];
+        for (column, _) in self.part.rows.values().flatten() {
+            if let Some(used) = is_used.get_mut(usize::from(*column)) {
+                *used = true;
+            }
+        }
+        self.fields.iter().zip(is_used).filter(|(_, used)| *used).map(|(field, _)| field).collect()
+    }
+
+    /// Returns the names of its tags.
+    pub(super) fn tags(&self) -> Vec<Arc<str>> {
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+        for (name, _) in self.series.values().flat_map(|series| &series.0) {
+            if !names.contains(name) {
+                names.insert(Arc::clone(name));
+            }
+        }
+        names.into_iter().collect()
+    }
+}
+
+/// How much the tail holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Points; one that was merged with another counts once.
+    pub rows: usize,
+    /// Bytes of memory, about.
+    pub bytes: usize,
+}
+
+/// What became of a line.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is in the tail.
+    Yes,
+    /// The columns of this month are not known: [`Tail::learn`] them and take the line again.
+    UnknownMonth { measurement: Arc<str>, month: Span },
+    /// It is not taken.
+    No(RejectReason, String),
+}
+
+#[derive(Debug)]
+struct Known {
+    measurement: u32,
+    series: Arc<Series>,
+    /// The day and month of its last point that was taken: its tags are among that month's columns.
+    last: Option<(i32, Span)>,
+}
+
+/// What was taken since the last flush.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    measurements: Vec<Arc<str>>,
+    by_prefix: HashMap<Box<str>, u32>,
+    series: Vec<Known>,
+    by_device: HashMap<(Arc<str>, Arc<str>), Vec<u32>>,
+    months: HashMap<(u32, Span), MonthColumns>,
+    parts: HashMap<(u32, i32), Part>,
+    size: Size,
+}
+
+impl Tail {
+    /// Returns how much it holds.
+    pub(super) const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Takes a line; `prefix` is its text before the fields.
+    pub(super) fn take(&mut self, prefix: &str, line: &Line<'_>, time: i64) -> Taken {
+        let id = match self.by_prefix.get(prefix) {
+            Some(id) => *id,
+            None => match self.intern(prefix, line) {
+                Ok(id) => id,
+                Err(detail) => return Taken::No(RejectReason::StoreRejected, detail),
+            },
+        };
+        let day = Span::day_of(time);
+        let Self { series, months, measurements, parts, size, .. } = self;
+        let Some(known) = series.get_mut(id as usize) else { return Taken::Yes };
+        let last = known.last.filter(|(last, _)| *last == day);
+        let month = last.map_or_else(|| Span::Day(day).month(), |(_, month)| month);
+        let Some(columns) = months.get_mut(&(known.measurement, month)) else {
+            let at = known.measurement as usize;
+            let measurement = measurements.get(at).cloned().unwrap_or_default();
+            return Taken::UnknownMonth { measurement, month };
+        };
+        let checked = if last.is_some() { Ok(()) } else { columns.check_tags(&known.series) };
+        let row = match checked.and_then(|()| cells(columns, line)) {
+            Ok(row) => row,
+            Err((reason, detail)) => return Taken::No(reason, detail),
+        };
+        if last.is_none() {
+            columns.add(&[], known.series.0.iter().map(|(name, _)| name));
+            known.last = Some((day, month));
+        }
+        insert(parts.entry((known.measurement, day)).or_default(), (id, time), row, size);
+        Taken::Yes
+    }
+
+    /// Remembers the columns that a month has in files and memtables.
+    pub(super) fn learn(&mut self, measurement: &Arc<str>, month: Span, columns: MonthColumns) {
+        let number = self.number(measurement);
+        self.months.entry((number, month)).or_insert(columns);
+    }
+
+    fn number(&mut self, measurement: &str) -> u32 {
+        let at = self.measurements.iter().position(|known| **known == *measurement);
+        let at = at.unwrap_or_else(|| {
+            self.measurements.push(measurement.into());
+            self.measurements.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn intern(&mut self, prefix: &str, line: &Line<'_>) -> Result<u32, String> {
+        if folder(&line.measurement).is_none() {
+            return Err("the name of the measurement is too long for a folder".to_owned());
+        }
+        if line.tags.iter().any(|(name, _)| name == "time") {
+            return Err("a tag has the name `time`".to_owned());
+        }
+        let id = u32::try_from(self.series.len()).map_err(|_| "too many series".to_owned())?;
+        let measurement = self.number(&line.measurement);
+        let tags = line.tags.iter();
+        let mut tags: Vec<(Arc<str>, Arc<str>)> =
+            tags.map(|(name, value)| ((&**name).into(), (&**value).into())).collect();
+        tags.sort_by(|a, b| tag_order(&a.0, &b.0));
+        let series = Arc::new(Series(tags.into()));
+        let device = (series.tag("tenant").into(), series.tag("device").into());
+        self.by_device.entry(device).or_default().push(id);
+        self.series.push(Known { measurement, series, last: None });
+        self.by_prefix.insert(prefix.into(), id);
+        self.size.bytes += SERIES_BYTES + 2 * prefix.len();
+        Ok(id)
+    }
+
+    /// Ends it: what it holds is returned, and the next one begins. `None`: it holds nothing.
+    pub(super) fn freeze(&mut self) -> Option<Memtable> {
+        if self.parts.is_empty() {
+            return None;
+        }
+        let size = std::mem::take(&mut self.size);
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        let mut parts: Vec<FrozenPart> = parts.map(|(key, part)| self.frozen(key, part)).collect();
+        parts.sort_by(|a, b| (&a.measurement, a.day).cmp(&(&b.measurement, b.day)));
+        if self.series.len() > SERIES_KEPT || self.months.len() > MONTHS_KEPT {
+            // Everything that its numbers name has just been frozen.
+            *self = Self::default();
+        }
+        Some(Memtable { parts, size })
+    }
+
+    fn frozen(&self, (measurement, day): (u32, i32), part: Part) -> FrozenPart {
+        let mut series = HashMap::new();
+        for (id, _) in part.rows.keys() {
+            if !series.contains_key(id)
+                && let Some(known) = self.series.get(*id as usize)
+            {
+                series.insert(*id, Arc::clone(&known.series));
+            }
+        }
+        let fields = self.columns(measurement, day).map(|columns| columns.fields.clone());
+        FrozenPart {
+            measurement: self.measurements.get(measurement as usize).cloned().unwrap_or_default(),
+            day,
+            fields: fields.unwrap_or_default(),
+            series,
+            part,
+        }
+    }
+
+    fn columns(&self, measurement: u32, day: i32) -> Option<&MonthColumns> {
+        self.months.get(&(measurement, Span::Day(day).month()))
+    }
+
+    /// Shows every row of one device, by series and time, with the columns its cells name.
+    pub(super) fn device_rows(&self, tenant: &str, device: &str, show: &mut Show<'_>) {
+        let key = (tenant.into(), device.into());
+        for id in self.by_device.get(&key).into_iter().flatten() {
+            let Some(known) = self.series.get(*id as usize) else { continue };
+            let Some(name) = self.measurements.get(known.measurement as usize) else { continue };
+            for ((measurement, day), part) in &self.parts {
+                if *measurement == known.measurement
+                    && let Some(columns) = self.columns(*measurement, *day)
+                {
+                    show(name, &known.series, part, *id, &columns.fields);
+                }
+            }
+        }
+    }
+}
+
+fn insert(part: &mut Part, key: (u32, i64), row: Row, size: &mut Size) {
+    let bytes = |row: &Row| -> usize {
+        row.iter().map(|(_, value)| size_of::<(u16, Value)>() + value.heap_bytes()).sum()
+    };
+    size.bytes += bytes(&row);
+    match part.rows.entry(key) {
+        std::collections::btree_map::Entry::Vacant(place) => {
+            place.insert(row);
+            size.rows += 1;
+            size.bytes += ROW_BYTES;
+        }
+        std::collections::btree_map::Entry::Occupied(mut place) => {
+            let known = place.get_mut();
+            size.bytes = size.bytes.saturating_sub(bytes(known) + bytes(&row));
+            for (column, value) in row {
+                put(known, column, value);
+            }
+            size.bytes += bytes(known);
+        }
+    }
+}
+
+/// Sets a cell: the newer value of a field replaces the older one.
+fn put(row: &mut Row, column: u16, value: Value) {
+    match row.iter_mut().find(|(known, _)| *known == column) {
+        Some((_, known)) => *known = value,
+        None => row.push((column, value)),
+    }
+}
+
+/// Finds the columns of a line's fields; new ones are added only when the whole line is taken.
+fn cells(columns: &mut MonthColumns, line: &Line<'_>) -> Result<Row, (RejectReason, String)> {
+    let before = columns.fields.len();
+    let found = cells_or_refusal(columns, line);
+    if found.is_err() {
+        columns.fields.truncate(before);
+    }
+    found
+}
+
+fn cells_or_refusal(
+    columns: &mut MonthColumns,
+    line: &Line<'_>,
+) -> Result<Row, (RejectReason, String)> {
+    let mut row = Row::with_capacity(line.fields.len());
+    let mut next = 0;
+    for (name, value) in &line.fields {
+        let value = Value::of(value.clone()).ok_or_else(|| {
+            (RejectReason::StoreRejected, format!("`{name}` is too large for a whole number"))
+        })?;
+        // Lines of one profile name their fields in one order: the column is mostly the next one.
+        let at = match columns.fields.get(next) {
+            Some(field) if *field.name == **name => next,
+            _ => match columns.fields.iter().position(|field| *field.name == **name) {
+                Some(at) => at,
+                None => add_field(columns, name, &value)?,
+            },
+        };
+        next = at + 1;
+        let kind = columns.fields.get(at).map_or(value.kind(), |field| field.kind);
+        if kind != value.kind() {
+            let (is, was) = (value.kind().name(), kind.name());
+            let detail = format!("`{name}` is {is}, but {was} in this month's points");
+            return Err((RejectReason::TypeConflict, detail));
+        }
+        let column = u16::try_from(at).unwrap_or(u16::MAX);
+        if row.iter().any(|(known, _)| *known == column) {
+            put(&mut row, column, value);
+        } else {
+            row.push((column, value));
+        }
+    }
+    Ok(row)
+}
+
+fn add_field(
+    columns: &mut MonthColumns,
+    name: &str,
+    value: &Value,
+) -> Result<usize, (RejectReason, String)> {
+    if columns.tags.iter().any(|tag| **tag == *name) {
+        return Err((RejectReason::TypeConflict, format!("`{name}` is a tag, not a field")));
+    }
+    if name == "time" {
+        return Err((RejectReason::StoreRejected, "a field has the name `time`".to_owned()));
+    }
+    if columns.fields.len() >= FIELDS_MAX {
+        let detail = format!("more than {FIELDS_MAX} fields in one measurement and month");
+        return Err((RejectReason::StoreRejected, detail));
+    }
+    columns.fields.push(Column { name: name.into(), kind: value.kind() });
+    Ok(columns.fields.len() - 1)
+}
