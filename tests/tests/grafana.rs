@@ -1,5 +1,5 @@
 //! The Grafana dashboard: it asks for what the profiles of the packs have, and InfluxDB answers.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
