@@ -20,6 +20,7 @@ pub mod deadletters;
 pub mod doctor;
 pub mod load;
 pub mod out;
+pub mod packs;
 pub mod probe;
 pub mod replay;
 pub mod rule_commands;
