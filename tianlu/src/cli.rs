@@ -13,11 +13,11 @@ use telemetry::text::{Lang, say};
 use tracing_subscriber::EnvFilter;
 
 use crate::load::load;
-use crate::{check, deadletters, doctor, out, replay, rule_commands, run};
+use crate::{check, deadletters, doctor, out, replay, rule_commands, run, simulate};
 
 pub use args::{
     CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DoctorArgs, Language, Output,
-    ReplayArgs, RulesCommand, RulesListArgs, Speed,
+    ReplayArgs, RulesCommand, RulesListArgs, SimulateArgs, SimulateCommand, SimulateRun, Speed,
 };
 pub use localize::localize;
 
@@ -31,7 +31,7 @@ pub const USAGE: u8 = 2;
 pub const FOUND: u8 = 3;
 
 /// Commands of the contract that this build does not have.
-const LATER: [&str; 3] = ["demo", "simulate", "backtest"];
+const LATER: [&str; 2] = ["demo", "backtest"];
 
 /// Runs the command line of this process.
 #[must_use]
@@ -75,6 +75,7 @@ fn dispatch(cli: Cli, lang: Lang) -> ExitCode {
             }
             None => replay::replay(args, lang),
         },
+        Command::Simulate(args) => simulate::simulate(&args, lang),
         Command::Rules(command) => rule_commands::run(command, lang),
         Command::Deadletters(command) => deadletters::run(&command, lang),
         Command::Doctor(args) => doctor::doctor(&args, lang),
@@ -175,9 +176,10 @@ mod tests {
             assert!(known.contains(key), "the catalogue lacks `{key}`");
         }
         for key in known {
-            let is_made = ["tianlu.cli.", "tianlu.arg.", "tianlu.rules.column."]
-                .iter()
-                .any(|made| key.starts_with(made));
+            let is_made =
+                ["tianlu.cli.", "tianlu.arg.", "tianlu.rules.column.", "tianlu.simulate.column."]
+                    .iter()
+                    .any(|made| key.starts_with(made));
             let of = key.strip_suffix(".remedy").unwrap_or(key);
             assert!(is_made || asked.contains(&of), "nobody asks for `{key}`");
         }

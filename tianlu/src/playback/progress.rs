@@ -1,4 +1,4 @@
-//! How far the replay is: a bar on a terminal, a line now and then elsewhere.
+//! How far it is: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows progress on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     total: Option<u64>,
     done: u64,
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins; `total` is how many steps there will be, where that is known.
-    pub(super) fn new(total: Option<u64>, lang: Lang) -> Self {
+    pub(crate) fn new(total: Option<u64>, lang: Lang) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
             let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} {eta}");
@@ -38,7 +38,7 @@ impl Progress {
     }
 
     /// Counts a step.
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.done += 1;
         if self.done.is_multiple_of(LOOK_EVERY) {
             self.show();
@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// Shows where it is, unless that was just done.
-    pub(super) fn show(&mut self) {
+    pub(crate) fn show(&mut self) {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
             return;
@@ -57,9 +57,9 @@ impl Progress {
         self.shown = Instant::now();
         let line = match self.total {
             Some(total) => {
-                say("tianlu.replay.progress", &[("done", &self.done), ("total", &total)])
+                say("tianlu.playback.progress", &[("done", &self.done), ("total", &total)])
             }
-            None => say("tianlu.replay.progress_open", &[("done", &self.done)]),
+            None => say("tianlu.playback.progress_open", &[("done", &self.done)]),
         };
         out::note(&line.show(self.lang));
     }

@@ -1,4 +1,4 @@
-//! How fast recorded time passes.
+//! How fast recorded or simulated time passes.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const LOOK_EVERY: u32 = 1024;
 
 /// Holds rows back until their time has come.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     speed: Speed,
     begun: Option<(Instant, i64)>,
     stop: Stop,
@@ -19,23 +19,23 @@ pub(super) struct Pace {
 
 /// What a row has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Go on.
     Now,
     /// Wait for so long, and ask again.
     Wait(Duration),
-    /// The replay is to end.
+    /// It is to end.
     End,
 }
 
 impl Pace {
     /// Begins with the first row.
-    pub(super) const fn new(speed: Speed, stop: Stop) -> Self {
+    pub(crate) const fn new(speed: Speed, stop: Stop) -> Self {
         Self { speed, begun: None, stop, passed: 0 }
     }
 
     /// Tells what a row of this time has to do.
-    pub(super) fn turn(&mut self, at_nanos: i64) -> Turn {
+    pub(crate) fn turn(&mut self, at_nanos: i64) -> Turn {
         let Speed::Times(times) = self.speed else {
             self.passed = self.passed.wrapping_add(1);
             let is_asked = self.passed.is_multiple_of(LOOK_EVERY) && self.stop.is_asked();
@@ -52,8 +52,8 @@ impl Pace {
         if wait.is_zero() { Turn::Now } else { Turn::Wait(wait) }
     }
 
-    /// Waits until the row may go on; `false`: the replay is to end. `before` is called before the first wait.
-    pub(super) fn wait_for(&mut self, at_nanos: i64, mut before: impl FnMut()) -> bool {
+    /// Waits until the row may go on; `false`: it is to end. `before` is called before the first wait.
+    pub(crate) fn wait_for(&mut self, at_nanos: i64, mut before: impl FnMut()) -> bool {
         loop {
             match self.turn(at_nanos) {
                 Turn::Now => return true,
@@ -67,7 +67,7 @@ impl Pace {
     }
 
     /// Returns the stop signal.
-    pub(super) const fn stop(&self) -> &Stop {
+    pub(crate) const fn stop(&self) -> &Stop {
         &self.stop
     }
 }

@@ -1,4 +1,4 @@
-//! What ends a replay early.
+//! What ends a replay or simulation early.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use telemetry::problem::Problem;
 use telemetry::text::say;
 
-/// Why a replay ends early, each with its remedy.
+/// Why it ends early, each with its remedy.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Wrong usage, mapping, profile, registry or rules: exit code 2.
     Wrong(Vec<Problem>),
     /// Failed while working: exit code 1.
@@ -19,26 +19,26 @@ pub(super) enum Fault {
 
 impl Fault {
     /// An argument that does not fit; `key` names a text of the catalogue that has a `.remedy`.
-    pub(super) fn wrong(argument: &str, key: &str, args: &[(&str, &dyn Display)]) -> Self {
+    pub(crate) fn wrong(argument: &str, key: &str, args: &[(&str, &dyn Display)]) -> Self {
         Self::Wrong(vec![problem((argument, None), key, args)])
     }
 
     /// Something that cannot be read, written or reached; `key` as for [`Fault::wrong`].
-    pub(super) fn failed(place: &str, key: &str, args: &[(&str, &dyn Display)]) -> Self {
+    pub(crate) fn failed(place: &str, key: &str, args: &[(&str, &dyn Display)]) -> Self {
         Self::Failed(Box::new(problem((place, None), key, args)))
     }
 
     /// A file that cannot be read from a line on.
-    pub(super) fn unreadable(path: &Path, line: Option<u64>, error: &dyn Display) -> Self {
+    pub(crate) fn unreadable(path: &Path, line: Option<u64>, error: &dyn Display) -> Self {
         let line = line.and_then(|line| u32::try_from(line).ok());
         let place = path.display().to_string();
         let args: [(&str, &dyn Display); 1] = [("error", error)];
-        Self::Failed(Box::new(problem((&place, line), "tianlu.replay.unreadable", &args)))
+        Self::Failed(Box::new(problem((&place, line), "tianlu.playback.unreadable", &args)))
     }
 }
 
 /// Makes a problem of a text and its remedy.
-pub(super) fn problem(
+pub(crate) fn problem(
     (file, line): (&str, Option<u32>),
     key: &str,
     args: &[(&str, &dyn Display)],

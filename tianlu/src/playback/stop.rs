@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the replay ends between two rows, and what was written is whole.
+//! Ctrl-C and SIGTERM: a replay or simulation ends between two rows, and what was written is whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether somebody asked the replay to end.
+/// Whether somebody asked for the end.
 #[derive(Debug, Clone)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Listens from now on; the calling thread is the one that [`Stop::wait`]s.
-    pub(super) fn on_signal() -> Self {
+    pub(crate) fn on_signal() -> Self {
         let stop = Self { asked: Arc::default() };
         let (asked, waiting) = (Arc::clone(&stop.asked), thread::current());
         // Where no thread can be had, signals end the process as they always did.
@@ -27,13 +27,13 @@ impl Stop {
         stop
     }
 
-    /// Returns whether the replay is to end.
-    pub(super) fn is_asked(&self) -> bool {
+    /// Returns whether it is to end.
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Waits; returns early where the replay is to end.
-    pub(super) fn wait(&self, time: Duration) {
+    /// Waits; returns early where it is to end.
+    pub(crate) fn wait(&self, time: Duration) {
         if !self.is_asked() {
             thread::park_timeout(time);
         }
