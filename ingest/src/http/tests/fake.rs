@@ -232,6 +232,10 @@ impl Desk for Fake {
         self.engine().pipeline.device_detail(&tenant, &device)
     }
 
+    async fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.engine().pipeline.config().cloned()
+    }
+
     async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {
         let engine = self.engine();
         let all = engine.pipeline.firing().into_iter().chain(engine.pipeline.resolved());
