@@ -1,8 +1,21 @@
 // The list of alerts: what, why, where, since when; and the sums at the top of the page.
 
 import { attribute, byId, choice, el, keyed, mark, write } from "./dom.js";
+import { sign } from "./curve.js";
 import { choose, say } from "./say.js";
-import { SEVERITIES, ago, clock, count, deviceName, moment, number, propertyName, severityName, span, unitOf } from "./show.js";
+import {
+  SEVERITIES,
+  ago,
+  clock,
+  count,
+  deviceName,
+  moment,
+  number,
+  propertyName,
+  severityName,
+  span,
+  unitOf,
+} from "./show.js";
 import { firing, gravity, isAboutUs, keyOf, onChange, onNews, pick, profileOf, state } from "./state.js";
 
 /** Items drawn; a wall of more helps nobody, and the sums tell the rest. */
@@ -30,11 +43,18 @@ export function start() {
 
 let showChoice = () => {};
 function words() {
-  const [group, show] = choice(say("page.alerts.which"), [[false, say("page.alerts.firing")], [true, say("page.alerts.resolved")]], (value) => {
-    isResolved = value;
-    show(value);
-    draw();
-  });
+  const [group, show] = choice(
+    say("page.alerts.which"),
+    [
+      [false, say("page.alerts.firing")],
+      [true, say("page.alerts.resolved")],
+    ],
+    (value) => {
+      isResolved = value;
+      show(value);
+      draw();
+    },
+  );
   showChoice = show;
   byId("alerts-tools").replaceChildren(group);
 }
@@ -44,7 +64,12 @@ const time = (text) => Date.parse(text);
 function draw() {
   showChoice(isResolved);
   const { site, severity } = state.chosen;
-  const ours = [...state.alerts.values()].filter((alert) => (alert.state === "resolved") === isResolved && (!severity || alert.severity === severity) && (!site || isAboutUs(alert) || keyOf(alert.tenant, alert.site) === site));
+  const ours = [...state.alerts.values()].filter(
+    (alert) =>
+      (alert.state === "resolved") === isResolved &&
+      (!severity || alert.severity === severity) &&
+      (!site || isAboutUs(alert) || keyOf(alert.tenant, alert.site) === site),
+  );
   const newest = (alert) => time(alert.resolved_at || alert.raised_at);
   ours.sort((a, b) => (isResolved ? 0 : gravity(b.severity) - gravity(a.severity)) || newest(b) - newest(a));
   note.hidden = ours.length > 0;
@@ -77,8 +102,17 @@ function make(alert) {
     where: el("span", { class: "where" }),
     when: el("span", { class: "when" }),
   };
-  item.append(el("button", { type: "button", class: `alert is-${alert.severity}`, on: { click: open } },
-    el("span", { class: "first" }, parts.icon, parts.level, parts.state), parts.message, parts.why, parts.where, parts.when));
+  item.append(
+    el(
+      "button",
+      { type: "button", class: `alert is-${alert.severity}`, on: { click: open } },
+      el("span", { class: "first" }, parts.icon, parts.level, parts.state),
+      parts.message,
+      parts.why,
+      parts.where,
+      parts.when,
+    ),
+  );
   item.parts = parts;
   return item;
 }
@@ -90,7 +124,11 @@ function update(item, alert) {
   write(parts.message, choose(alert.message));
   write(parts.why, why(alert));
   write(parts.where, where(alert));
-  attribute(item, "class", alert.state === "resolved" ? "over" : Date.now() - time(alert.received_at) < 60_000 ? "fresh" : null);
+  attribute(
+    item,
+    "class",
+    alert.state === "resolved" ? "over" : Date.now() - time(alert.received_at) < 60_000 ? "fresh" : null,
+  );
   const isChosen = state.chosen.device === alert.device && state.chosen.tenant === alert.tenant;
   attribute(item.firstChild, "aria-current", isChosen ? "true" : null);
 }
@@ -112,8 +150,6 @@ function why(alert) {
   return say("page.alerts.why", { ...about, what: text.trim() });
 }
 
-const sign = (op) => ({ "<=": "≤", ">=": "≥", "!=": "≠", "==": "=" })[op] || op;
-
 function where(alert) {
   if (isAboutUs(alert)) return "";
   const device = state.devices.get(keyOf(alert.tenant, alert.device));
@@ -129,12 +165,30 @@ function drawTimes() {
     const began = time(alert.began_at);
     if (alert.state === "resolved") {
       write(parts.state, say(alert.reason === "rule_changed" ? "page.alerts.rule_changed" : "page.alerts.over"));
-      write(parts.when, say("page.alerts.lasted", { span: span(time(alert.resolved_at) - began), from: clock(began), to: clock(time(alert.resolved_at)) }));
+      write(
+        parts.when,
+        say("page.alerts.lasted", {
+          span: span(time(alert.resolved_at) - began),
+          from: clock(began),
+          to: clock(time(alert.resolved_at)),
+        }),
+      );
     } else {
       write(parts.state, ago(time(alert.raised_at)));
-      write(parts.when, say("page.alerts.since", { span: span(Date.now() - began), began: clock(began), raised: clock(time(alert.raised_at)) }));
+      write(
+        parts.when,
+        say("page.alerts.since", {
+          span: span(Date.now() - began),
+          began: clock(began),
+          raised: clock(time(alert.raised_at)),
+        }),
+      );
     }
-    const full = say("page.alerts.times", { began: moment(began), raised: moment(time(alert.raised_at)), received: moment(time(alert.received_at)) });
+    const full = say("page.alerts.times", {
+      began: moment(began),
+      raised: moment(time(alert.raised_at)),
+      received: moment(time(alert.received_at)),
+    });
     attribute(parts.when, "title", full);
   }
 }
@@ -149,7 +203,10 @@ function announce(alert) {
 function drawSums() {
   const sums = byId("sums");
   const stand = firing();
-  const items = SEVERITIES.map((severity) => ({ kind: severity, n: stand.filter((alert) => alert.severity === severity).length }));
+  const items = SEVERITIES.map((severity) => ({
+    kind: severity,
+    n: stand.filter((alert) => alert.severity === severity).length,
+  }));
   const devices = [...state.devices.values()];
   const silent = devices.filter((device) => device.received_at === null).length;
   items.push({ kind: "devices", n: devices.length, silent });
@@ -160,7 +217,9 @@ function makeSum({ kind }) {
   const parts = { n: el("b", {}), name: el("span", { class: "name" }) };
   const isSeverity = SEVERITIES.includes(kind);
   const act = () => pick({ severity: state.chosen.severity === kind ? null : kind });
-  const node = isSeverity ? el("button", { type: "button", class: `sum is-${kind}`, on: { click: act } }, mark(kind), parts.n, parts.name) : el("p", { class: "sum plain" }, parts.n, parts.name);
+  const node = isSeverity
+    ? el("button", { type: "button", class: `sum is-${kind}`, on: { click: act } }, mark(kind), parts.n, parts.name)
+    : el("p", { class: "sum plain" }, parts.n, parts.name);
   node.parts = parts;
   return node;
 }

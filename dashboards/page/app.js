@@ -86,7 +86,9 @@ function drawLink() {
   away.hidden = !isAway;
   if (!isAway) return;
   // Read out once, not each second: the seconds stand apart.
-  const since = say(link.aliveAt ? "page.link.away_since" : "page.link.away", { at: link.aliveAt ? moment(link.aliveAt) : "" });
+  const since = say(link.aliveAt ? "page.link.away_since" : "page.link.away", {
+    at: link.aliveAt ? moment(link.aliveAt) : "",
+  });
   const text = [since, link.detail].filter(Boolean).join(" ");
   if (away.dataset.text !== text) {
     away.dataset.text = text;

@@ -21,7 +21,15 @@ export function start() {
   const body = byId("balance-body");
   body.append(verdict);
   for (const [name, total, parts] of GROUPS) {
-    const group = { name, total, parts, title: el("h3", {}), bar: el("div", { class: "shares", "aria-hidden": "true" }), sum: el("dl", { class: "account" }), cells: new Map() };
+    const group = {
+      name,
+      total,
+      parts,
+      title: el("h3", {}),
+      bar: el("div", { class: "shares", "aria-hidden": "true" }),
+      sum: el("dl", { class: "account" }),
+      cells: new Map(),
+    };
     for (const part of [total, ...parts]) {
       const cell = { term: el("dt", {}), value: el("dd", {}), share: el("i", { class: `part-${part}` }) };
       group.sum.append(el("div", { class: part === total ? "total" : `of-${part}` }, cell.term, cell.value));
@@ -46,7 +54,8 @@ function draw() {
     write(group.title, say(`page.balance.${group.name}`));
     for (const [part, cell] of group.cells) {
       const of = balance && balance[group.name];
-      write(cell.term, say(`page.balance.part.${group.name}.${part}`));
+      const key = `${group.name}.${part}`;
+      write(cell.term, say(`page.balance.part.${key}`));
       write(cell.value, of ? count(of[part]) : "–");
       if (of) cell.share.style.flexGrow = String(of[group.total] > 0 ? of[part] / of[group.total] : 0);
     }
@@ -61,9 +70,13 @@ function judge(balance, problem) {
   if (problem && problem.code === "recovering") return ["wait", say("page.balance.recovering")];
   if (problem) return ["wait", say("page.balance.away")];
   if (!balance) return ["wait", say("page.loading")];
-  const wrong = GROUPS.map(([name, total, parts]) => [name, missing(balance[name], total, parts)]).filter(([, by]) => by !== 0);
+  const wrong = GROUPS.map(([name, total, parts]) => [name, missing(balance[name], total, parts)]).filter(
+    ([, by]) => by !== 0,
+  );
   if (wrong.length > 0) {
-    const shown = wrong.map(([name, by]) => say("page.balance.off", { group: say(`page.balance.${name}`), by: count(by) }));
+    const shown = wrong.map(([name, by]) =>
+      say("page.balance.off", { group: say(`page.balance.${name}`), by: count(by) }),
+    );
     return ["bad", say("page.balance.wrong", { what: shown.join(say("page.comma")) })];
   }
   const lost = balance.uplinks.lost;

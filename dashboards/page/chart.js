@@ -1,14 +1,20 @@
 // One property of one device over time, with the limits of the rules that watch it and its alerts marked.
 
-import { attribute, byId, choice, el, markParts, picker, rem, sized, svg, write } from "./dom.js";
+import { attribute, byId, choice, el, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
-import { choose, say } from "./say.js";
-import { ago, deviceName, moment, number, propertyName, quantity, severityName, ticks, timeTicks, unitOf } from "./show.js";
+import { axes, bands, curve, lines, sign, stretch } from "./curve.js";
+import { say } from "./say.js";
+import { ago, deviceName, moment, number, propertyName, quantity, ticks, timeTicks, unitOf } from "./show.js";
 import { firing, gravity, isAboutUs, keyOf, learn, onChange, onReading, pick, profileOf, state } from "./state.js";
 import { textWidth } from "./place.js";
 
 const HOUR = 3_600_000;
-const SPANS = [["1h", HOUR], ["6h", 6 * HOUR], ["24h", 24 * HOUR], ["7d", 168 * HOUR]];
+const SPANS = [
+  ["1h", HOUR],
+  ["6h", 6 * HOUR],
+  ["24h", 24 * HOUR],
+  ["7d", 168 * HOUR],
+];
 const STEPS_S = [5, 10, 30, 60, 300, 900, 1800, 3600];
 const POINTS_ABOUT = 500;
 const RELOAD_MS = 60_000;
@@ -51,10 +57,14 @@ export function start() {
 }
 
 function words() {
-  const [spans, show] = choice(say("page.chart.span"), SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]), (value) => {
-    spanMs = SPANS.find(([name]) => name === value)[1];
-    follow();
-  });
+  const [spans, show] = choice(
+    say("page.chart.span"),
+    SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]),
+    (value) => {
+      spanMs = SPANS.find(([name]) => name === value)[1];
+      follow();
+    },
+  );
   showSpan = show;
   devicePicker = picker(say("page.chart.device"), (key) => {
     const [tenant, device] = JSON.parse(key);
@@ -94,7 +104,9 @@ function follow() {
 
 /** The device of the gravest alert, else the first that was heard. */
 function chooseSome() {
-  const alert = firing().filter((one) => !isAboutUs(one) && state.devices.has(keyOf(one.tenant, one.device))).sort((a, b) => gravity(b.severity) - gravity(a.severity))[0];
+  const alert = firing()
+    .filter((one) => !isAboutUs(one) && state.devices.has(keyOf(one.tenant, one.device)))
+    .sort((a, b) => gravity(b.severity) - gravity(a.severity))[0];
   const first = [...state.devices.values()].find((device) => device.received_at !== null && device.profile);
   if (alert) pick({ tenant: alert.tenant, device: alert.device, property: alert.property });
   else if (first) pick({ tenant: first.tenant, device: first.device, property: null });
@@ -111,9 +123,16 @@ async function load() {
   const device = deviceNow();
   if (!device || !propertyNow(device)) return;
   const { key } = shown;
-  const step = STEPS_S.find((one) => (spanMs / 1000 / one) <= POINTS_ABOUT) || 7200;
+  const step = STEPS_S.find((one) => spanMs / 1000 / one <= POINTS_ABOUT) || 7200;
   const to = Date.now();
-  const question = { tenant: device.tenant, device: device.device, property: state.chosen.property, from: new Date(to - spanMs).toISOString(), to: new Date(to + 60_000).toISOString(), step: `${step}s` };
+  const question = {
+    tenant: device.tenant,
+    device: device.device,
+    property: state.chosen.property,
+    from: new Date(to - spanMs).toISOString(),
+    to: new Date(to + 60_000).toISOString(),
+    step: `${step}s`,
+  };
   try {
     const { points } = await get("api/v1/range", question);
     if (shown.key !== key) return;
@@ -156,8 +175,14 @@ function drawTools(device) {
   const all = [...state.devices].slice(0, 500);
   const key = device && keyOf(device.tenant, device.device);
   if (key && !all.some(([known]) => known === key)) all.unshift([key, device]);
-  devicePicker[1](all.map(([known, one]) => [known, deviceName(one)]), key || "");
-  propertyPicker[1](device ? numbersOf(device).map((one) => [one.name, propertyName(one.name)]) : [], state.chosen.property || "");
+  devicePicker[1](
+    all.map(([known, one]) => [known, deviceName(one)]),
+    key || "",
+  );
+  propertyPicker[1](
+    device ? numbersOf(device).map((one) => [one.name, propertyName(one.name)]) : [],
+    state.chosen.property || "",
+  );
   drawWho();
 }
 
@@ -166,14 +191,21 @@ function drawWho() {
   if (!device) return write(title, "");
   const newest = device.values[state.chosen.property];
   const property = propertyNow(device);
-  const value = newest && property ? `${quantity(newest.value, property.unit)} · ${ago(Date.parse(newest.at))}` : device.sampled_at ? ago(Date.parse(device.sampled_at)) : say("page.devices.never");
+  const value =
+    newest && property
+      ? `${quantity(newest.value, property.unit)} · ${ago(Date.parse(newest.at))}`
+      : device.sampled_at
+        ? ago(Date.parse(device.sampled_at))
+        : say("page.devices.never");
   return write(title, `${deviceName(device)} · ${value}`);
 }
 
 /** The rules that watch what is shown: the limit where they begin, and where they end. */
 function limitsNow(device) {
   const { property } = state.chosen;
-  const covers = (rule) => rule.profiles.includes(device.profile) && ["tenant", "site", "device"].every((key) => !rule.scope[key] || rule.scope[key].includes(device[key]));
+  const covers = (rule) =>
+    rule.profiles.includes(device.profile) &&
+    ["tenant", "site", "device"].every((key) => !rule.scope[key] || rule.scope[key].includes(device[key]));
   const found = [];
   for (const rule of state.rules.values()) {
     const limit = rule.limits.find((one) => one.property === property);
@@ -184,25 +216,21 @@ function limitsNow(device) {
   return found.sort((a, b) => a.limit - b.limit);
 }
 
-const alertsNow = (device, from, to) => [...state.alerts.values()].filter((alert) => {
-  const isIts = alert.device === device.device && alert.tenant === device.tenant && (alert.property === state.chosen.property || alert.property === null);
-  return isIts && Date.parse(alert.began_at) < to && (alert.resolved_at === null || Date.parse(alert.resolved_at) > from);
-});
+const alertsNow = (device, from, to) =>
+  [...state.alerts.values()].filter((alert) => {
+    const isIts =
+      alert.device === device.device &&
+      alert.tenant === device.tenant &&
+      (alert.property === state.chosen.property || alert.property === null);
+    return (
+      isIts && Date.parse(alert.began_at) < to && (alert.resolved_at === null || Date.parse(alert.resolved_at) > from)
+    );
+  });
 
-/** The stretch of values to show: the data, and of the limits the nearest on either side and those not far away. */
-function stretch(values, limits) {
-  let [low, high] = [Math.min(...values), Math.max(...values)];
-  const reach = Math.max(high - low, Math.abs(high) * 0.05, 1e-6);
-  const below = limits.map((one) => one.limit).filter((limit) => limit < low);
-  const above = limits.map((one) => one.limit).filter((limit) => limit > high);
-  const near = (limit) => limit > low - reach && limit < high + reach;
-  const wanted = [...below.slice(-1), ...above.slice(0, 1), ...limits.map((one) => one.limit).filter(near)];
-  // A limit that is far away would press the line flat.
-  const kept = wanted.filter((limit) => limit > low - 6 * reach && limit < high + 6 * reach);
-  [low, high] = [Math.min(low, ...kept), Math.max(high, ...kept)];
-  const pad = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 1e-6);
-  return [low - pad, high + pad];
-}
+const gapOf = (device) => {
+  const profile = profileOf(device);
+  return Math.max(GAP_INTERVALS * (profile ? profile.interval_s * 1000 : 0), 2.5 * shown.step);
+};
 
 function draw() {
   const { width, height } = size;
@@ -212,8 +240,14 @@ function draw() {
   const property = propertyNow(device);
   if (!device || !property || shown.points.length === 0) {
     scale = null;
-    const text = shown.problem ? say("page.chart.problem", { detail: shown.problem.message }) : say(!state.link.hasSnapshot || shown.isLoading ? "page.loading" : device ? "page.chart.empty" : "page.chart.none");
-    picture.replaceChildren(svg("text", { class: "empty", x: width / 2, y: height / 2, "text-anchor": "middle", text }));
+    const text = shown.problem
+      ? say("page.chart.problem", { detail: shown.problem.message })
+      : say(
+          !state.link.hasSnapshot || shown.isLoading ? "page.loading" : device ? "page.chart.empty" : "page.chart.none",
+        );
+    picture.replaceChildren(
+      svg("text", { class: "empty", x: width / 2, y: height / 2, "text-anchor": "middle", text }),
+    );
     write(readout, "");
     return;
   }
@@ -222,7 +256,10 @@ function draw() {
   const from = to - spanMs;
   const limits = limitsNow(device);
   const points = shown.points.filter((point) => point.at >= from - shown.step);
-  const [low, high] = stretch(points.map((point) => point.value), limits);
+  const [low, high] = stretch(
+    points.map((point) => point.value),
+    limits,
+  );
   const inside = limits.filter((one) => one.limit >= low && one.limit <= high);
   const labels = inside.map((one) => `${sign(one.op)} ${number(one.limit)}`);
   const right = Math.max(0.8 * em, ...labels.map((text) => textWidth(text, 0.72 * em) + 1.7 * em));
@@ -232,78 +269,32 @@ function draw() {
   scale = {
     x: (at) => box.left + ((at - from) / (to - from)) * (box.right - box.left),
     y: (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top),
-    points, box, property,
+    points,
+    box,
+    property,
   };
-  const summary = say("page.chart.summary", { device: deviceName(device), property: propertyName(property.name), low: quantity(Math.min(...points.map((p) => p.value)), property.unit), high: quantity(Math.max(...points.map((p) => p.value)), property.unit), last: quantity(points[points.length - 1].value, property.unit) });
+  const summary = say("page.chart.summary", {
+    device: deviceName(device),
+    property: propertyName(property.name),
+    low: quantity(Math.min(...points.map((p) => p.value)), property.unit),
+    high: quantity(Math.max(...points.map((p) => p.value)), property.unit),
+    last: quantity(points[points.length - 1].value, property.unit),
+  });
   attribute(picture, "aria-label", summary);
   picture.replaceChildren(
-    ...axes(yTicks, timeTicks(from, to, (box.right - box.left) / (4.6 * em)), em),
-    svg("text", { class: "tick unit", x: box.left, y: 0.9 * em, text: [propertyName(property.name), unitOf(property.unit)].filter(Boolean).join("  ") }),
-    ...bands(alertsNow(device, from, to), from, to, em),
-    ...lines(inside, labels, em),
-    ...curve(device),
+    ...axes(scale, yTicks, timeTicks(from, to, (box.right - box.left) / (4.6 * em)), em),
+    svg("text", {
+      class: "tick unit",
+      x: box.left,
+      y: 0.9 * em,
+      text: [propertyName(property.name), unitOf(property.unit)].filter(Boolean).join("  "),
+    }),
+    ...bands(scale, alertsNow(device, from, to), [from, to], em),
+    ...lines(scale, inside, labels, em),
+    ...curve(scale, gapOf(device)),
     svg("g", { class: "cursor" }),
   );
   read(cursor);
-}
-
-const sign = (op) => ({ "<=": "≤", ">=": "≥", "!=": "≠", "==": "=" })[op] || op;
-
-function axes(yTicks, xTicks, em) {
-  const { x, y, box } = scale;
-  const across = yTicks.map((at) => [svg("path", { class: "grid", d: `M${box.left} ${y(at)}H${box.right}` }), svg("text", { class: "tick", x: box.left - 6, y: y(at), "text-anchor": "end", "dominant-baseline": "central", text: number(at) })]);
-  const down = xTicks.map(([at, text]) => [svg("path", { class: "grid", d: `M${x(at)} ${box.top}V${box.bottom}` }), svg("text", { class: "tick", x: x(at), y: box.bottom + 1.1 * em, "text-anchor": "middle", text })]);
-  return [...across, ...down].flat();
-}
-
-/** Marks when alerts began to hold (pale), were raised (the mark) and ended. */
-function bands(alerts, from, to, em) {
-  const { x, box } = scale;
-  const clip = (at) => Math.max(from, Math.min(to, at));
-  return alerts.slice(0, 60).flatMap((alert) => {
-    const [began, raised] = [Date.parse(alert.began_at), Date.parse(alert.raised_at)];
-    const ended = alert.resolved_at === null ? to : Date.parse(alert.resolved_at);
-    const part = (kind, a, b) => svg("rect", { class: `band ${kind} is-${alert.severity}`, x: x(clip(a)), y: box.top, width: Math.max(0, x(clip(b)) - x(clip(a))), height: box.bottom - box.top });
-    const r = 0.5 * em;
-    const words = `${severityName(alert.severity)}: ${choose(alert.message)}\n${say("page.alerts.times", { began: moment(began), raised: moment(raised), received: moment(Date.parse(alert.received_at)) })}`;
-    const sign = raised >= from && raised <= to && svg("g", {}, svg("path", { class: `raised is-${alert.severity}`, d: `M${x(raised)} ${box.top}V${box.bottom}` }), svg("svg", { class: `mark is-${alert.severity}`, x: x(raised) - r, y: box.top - r, width: 2 * r, height: 2 * r, viewBox: "0 0 16 16" }, svg("title", { text: words }), markParts(alert.severity)));
-    return [part("pending", began, Math.min(raised, ended)), part("firing", raised, ended), sign || null].filter(Boolean);
-  });
-}
-
-/** Draws limits as dashed lines with their colour, mark and number; where they clear, as dots. */
-function lines(limits, labels, em) {
-  const { y, box } = scale;
-  let floor = Infinity;
-  const parts = [];
-  limits.forEach((one, at) => {
-    // Labels are pushed apart upwards; a line leads to each.
-    const label = Math.min(y(one.limit), floor - 1.05 * em);
-    floor = label;
-    parts.push(svg("path", { class: `limit is-${one.severity}`, d: `M${box.left} ${y(one.limit)}H${box.right}L${box.right + 0.35 * em} ${label}` }));
-    if (one.clear !== null && y(one.clear) > box.top && y(one.clear) < box.bottom) parts.push(svg("path", { class: `clear is-${one.severity}`, d: `M${box.left} ${y(one.clear)}H${box.right}` }));
-    parts.push(svg("svg", { class: `mark is-${one.severity}`, x: box.right + 0.4 * em, y: label - 0.32 * em, width: 0.64 * em, height: 0.64 * em, viewBox: "0 0 16 16" }, markParts(one.severity)));
-    const words = say("page.chart.limit", { rule: one.rule.name, severity: severityName(one.severity), when: one.rule.when, clear: one.rule.clear || say("page.chart.not_when") });
-    parts.push(svg("text", { class: "tick strong", x: box.right + 1.2 * em, y: label, "dominant-baseline": "central", text: labels[at] }, svg("title", { text: words })));
-  });
-  return parts;
-}
-
-function curve(device) {
-  const { x, y, points } = scale;
-  const profile = profileOf(device);
-  const gap = Math.max(GAP_INTERVALS * (profile ? profile.interval_s * 1000 : 0), 2.5 * shown.step);
-  let path = "";
-  let before = null;
-  for (const point of points) {
-    const isApart = before === null || point.at - before > gap;
-    path += `${isApart ? "M" : "L"}${x(point.at).toFixed(1)} ${y(point.value).toFixed(1)}`;
-    // A value alone is a dot.
-    if (isApart) path += "h0.01";
-    before = point.at;
-  }
-  const last = points[points.length - 1];
-  return [svg("path", { class: "curve", d: path }), svg("circle", { class: "last", cx: x(last.at), cy: y(last.value), r: 4 })];
 }
 
 // ---- reading out ------------------------------------------------------------------------------------------------
@@ -321,7 +312,9 @@ function onKey(event) {
   if (!scale) return;
   const end = scale.points.length - 1;
   const from = cursor === null ? end : cursor;
-  const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: end, PageUp: from - 20, PageDown: from + 20 }[event.key];
+  const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: end, PageUp: from - 20, PageDown: from + 20 }[
+    event.key
+  ];
   if (event.key === "Escape") return read(null);
   if (to === undefined) return undefined;
   event.preventDefault();
@@ -340,7 +333,9 @@ function read(at) {
     return;
   }
   const { x, y, box } = scale;
-  layer.replaceChildren(svg("path", { class: "cross", d: `M${x(point.at)} ${box.top}V${box.bottom}` }), svg("circle", { class: "last", cx: x(point.at), cy: y(point.value), r: 4 }));
+  layer.replaceChildren(
+    svg("path", { class: "cross", d: `M${x(point.at)} ${box.top}V${box.bottom}` }),
+    svg("circle", { class: "last", cx: x(point.at), cy: y(point.value), r: 4 }),
+  );
   write(readout, `${moment(point.at)} · ${quantity(point.value, scale.property.unit)}`);
 }
-

@@ -64,9 +64,17 @@ function drawAll() {
     return { key, device, level: known ? known.severity : device.received_at === null ? "silent" : "ok" };
   });
   const found = rows.filter(({ device }) => fits(device, chosen));
-  found.sort((a, b) => gravity(b.level) - gravity(a.level) || a.device.site.localeCompare(b.device.site) || a.device.device.localeCompare(b.device.device, undefined, { numeric: true }));
+  found.sort(
+    (a, b) =>
+      gravity(b.level) - gravity(a.level) ||
+      a.device.site.localeCompare(b.device.site) ||
+      a.device.device.localeCompare(b.device.device, undefined, { numeric: true }),
+  );
   note.hidden = found.length > 0;
-  write(note, say(!state.link.hasSnapshot ? "page.loading" : rows.length === 0 ? "page.devices.none" : "page.devices.none_found"));
+  write(
+    note,
+    say(!state.link.hasSnapshot ? "page.loading" : rows.length === 0 ? "page.devices.none" : "page.devices.none_found"),
+  );
   for (const { device } of found.slice(0, LEARNED_MAX)) learn(device);
   keyed(list, found.slice(0, SHOWN_MAX), { key: (row) => row.key, make, update });
   more.hidden = found.length <= SHOWN_MAX;
@@ -76,16 +84,43 @@ function drawAll() {
 function fits(device, chosen) {
   if (chosen && keyOf(device.tenant, device.site) !== chosen) return false;
   if (search === "") return true;
-  return [device.device, device.name, device.site, device.profile, domainName(device.domain), regionName(device.region)].some((text) => text && text.toLowerCase().includes(search));
+  return [
+    device.device,
+    device.name,
+    device.site,
+    device.profile,
+    domainName(device.domain),
+    regionName(device.region),
+  ].some((text) => text && text.toLowerCase().includes(search));
 }
 
 function make({ device }) {
-  const parts = { icon: svg("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }), name: el("span", { class: "name" }), where: el("span", { class: "where" }), values: el("span", { class: "values" }), when: el("span", { class: "when" }), state: el("span", { class: "hidden" }) };
+  const parts = {
+    icon: svg("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }),
+    name: el("span", { class: "name" }),
+    where: el("span", { class: "where" }),
+    values: el("span", { class: "values" }),
+    when: el("span", { class: "when" }),
+    state: el("span", { class: "hidden" }),
+  };
   const open = () => {
     pick({ tenant: device.tenant, device: device.device, property: null });
     if (innerWidth < 1100) byId("chart").scrollIntoView({ block: "start" });
   };
-  const row = el("li", {}, el("button", { type: "button", class: "device", on: { click: open } }, parts.icon, parts.state, parts.name, parts.values, parts.where, parts.when));
+  const row = el(
+    "li",
+    {},
+    el(
+      "button",
+      { type: "button", class: "device", on: { click: open } },
+      parts.icon,
+      parts.state,
+      parts.name,
+      parts.values,
+      parts.where,
+      parts.when,
+    ),
+  );
   row.parts = parts;
   return row;
 }
@@ -98,13 +133,25 @@ function update(row, { device, level }) {
     attribute(parts.icon, "class", `mark is-${level}`);
     parts.icon.replaceChildren(...markParts(level));
   }
-  write(parts.state, say(gravity(level) > 0 ? "page.state.alert" : level === "silent" ? "page.state.silent" : "page.state.ok"));
+  write(
+    parts.state,
+    say(gravity(level) > 0 ? "page.state.alert" : level === "silent" ? "page.state.silent" : "page.state.ok"),
+  );
   write(parts.name, deviceName(device));
   const domain = device.domain ? domainName(device.domain) : say("page.devices.new");
   const name = deviceName(device);
-  write(parts.where, [name.includes(device.site) ? "" : device.site, device.name ? device.device : "", domain].filter(Boolean).join(" · "));
+  write(
+    parts.where,
+    [name.includes(device.site) ? "" : device.site, device.name ? device.device : "", domain]
+      .filter(Boolean)
+      .join(" · "),
+  );
   write(parts.values, values(device));
-  attribute(row.firstChild, "aria-current", state.chosen.device === device.device && state.chosen.tenant === device.tenant ? "true" : null);
+  attribute(
+    row.firstChild,
+    "aria-current",
+    state.chosen.device === device.device && state.chosen.tenant === device.tenant ? "true" : null,
+  );
 }
 
 function values(device) {
@@ -119,4 +166,3 @@ function drawTime({ device, parts }) {
   const at = device.received_at;
   write(parts.when, at === null ? say("page.devices.never") : ago(Date.parse(at)));
 }
-

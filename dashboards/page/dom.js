@@ -106,4 +106,5 @@ export const markParts = (level) => [
 ];
 
 /** Makes the mark as an element; the words stand beside it. */
-export const mark = (level) => svg("svg", { class: `mark is-${level}`, viewBox: "0 0 16 16", "aria-hidden": "true" }, markParts(level));
+export const mark = (level) =>
+  svg("svg", { class: `mark is-${level}`, viewBox: "0 0 16 16", "aria-hidden": "true" }, markParts(level));

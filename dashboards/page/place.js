@@ -15,7 +15,10 @@ export function boxOf(points) {
 /** Fits a box into a picture; degrees of longitude are as much shorter as they are on the ground. */
 export function projection(box, width, height, margin) {
   const squeeze = Math.cos((((box.south + box.north) / 2) * Math.PI) / 180);
-  const scale = Math.min((width - 2 * margin.x) / ((box.east - box.west) * squeeze), (height - 2 * margin.y) / (box.north - box.south));
+  const scale = Math.min(
+    (width - 2 * margin.x) / ((box.east - box.west) * squeeze),
+    (height - 2 * margin.y) / (box.north - box.south),
+  );
   const [midX, midY] = [(box.west + box.east) / 2, (box.south + box.north) / 2];
   return {
     x: (lon) => width / 2 + (lon - midX) * squeeze * scale,
@@ -51,16 +54,23 @@ const hits = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom 
  * `points`: `{x, y, r, width}`, labels `height` high, within `width` × `height` of the picture.
  */
 export function placeLabels(points, height, picture, taken = []) {
-  const blocked = [...taken, ...points.map(({ x, y, r }) => ({ left: x - r, right: x + r, top: y - r, bottom: y + r }))];
+  const blocked = [
+    ...taken,
+    ...points.map(({ x, y, r }) => ({ left: x - r, right: x + r, top: y - r, bottom: y + r })),
+  ];
   return points.map((point) => {
     const { x, y, width } = point;
     const gap = point.r + 3;
     const half = width / 2;
     const places = [
-      [x + gap, y - height / 2, "start"], [x - gap - width, y - height / 2, "end"],
-      [x - half, y - gap - height, "middle"], [x - half, y + gap, "middle"],
-      [x + gap * 0.7, y - gap * 0.7 - height, "start"], [x + gap * 0.7, y + gap * 0.7, "start"],
-      [x - gap * 0.7 - width, y - gap * 0.7 - height, "end"], [x - gap * 0.7 - width, y + gap * 0.7, "end"],
+      [x + gap, y - height / 2, "start"],
+      [x - gap - width, y - height / 2, "end"],
+      [x - half, y - gap - height, "middle"],
+      [x - half, y + gap, "middle"],
+      [x + gap * 0.7, y - gap * 0.7 - height, "start"],
+      [x + gap * 0.7, y + gap * 0.7, "start"],
+      [x - gap * 0.7 - width, y - gap * 0.7 - height, "end"],
+      [x - gap * 0.7 - width, y + gap * 0.7, "end"],
     ];
     for (const [left, top, anchor] of places) {
       const box = { left, right: left + width, top, bottom: top + height };

@@ -9,7 +9,17 @@ const DAY = 24 * HOUR;
 
 // Units as they are printed; those not named here are printed as the profile writes them.
 const UNITS = {
-  "1": "", "m3/m3": "m³/m³", "ug/m3": "µg/m³", "mg/m3": "mg/m³", "C": "°C", "uS/cm": "µS/cm", "m/s": "m/s", "deg": "°", "m3/s": "m³/s", "W/m2": "W/m²", "m2": "m²",
+  1: "",
+  "m3/m3": "m³/m³",
+  "ug/m3": "µg/m³",
+  "mg/m3": "mg/m³",
+  C: "°C",
+  "uS/cm": "µS/cm",
+  "m/s": "m/s",
+  deg: "°",
+  "m3/s": "m³/s",
+  "W/m2": "W/m²",
+  m2: "m²",
 };
 
 export const SEVERITIES = ["red", "orange", "yellow", "blue"];
@@ -37,7 +47,12 @@ export function quantity(value, unit) {
 export function span(ms) {
   const parts = [];
   let rest = Math.max(0, Math.floor(ms / SECOND) * SECOND);
-  for (const [size, key] of [[DAY, "page.span.d"], [HOUR, "page.span.h"], [MINUTE, "page.span.m"], [SECOND, "page.span.s"]]) {
+  for (const [size, key] of [
+    [DAY, "page.span.d"],
+    [HOUR, "page.span.h"],
+    [MINUTE, "page.span.m"],
+    [SECOND, "page.span.s"],
+  ]) {
     const n = Math.floor(rest / size);
     rest -= n * size;
     if (n > 0) parts.push([n, key]);
@@ -80,12 +95,18 @@ export const dayMonth = (at) => format({ month: "numeric", day: "numeric" }).for
 
 /** Returns the starts of steps between two times, counted from the reader's midnight. */
 export function timeTicks(from, to, most) {
-  const step = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY].find((one) => (to - from) / one <= most) || 30 * DAY;
+  const step =
+    [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY].find(
+      (one) => (to - from) / one <= most,
+    ) || 30 * DAY;
   const midnight = new Date(from);
   midnight.setHours(0, 0, 0, 0);
   const ticks = [];
   for (let at = midnight.getTime(); at <= to; at += step) if (at >= from) ticks.push(at);
-  return ticks.map((at) => [at, step >= DAY || new Date(at).getHours() + new Date(at).getMinutes() === 0 ? dayMonth(at) : hourMinute(at)]);
+  return ticks.map((at) => [
+    at,
+    step >= DAY || new Date(at).getHours() + new Date(at).getMinutes() === 0 ? dayMonth(at) : hourMinute(at),
+  ]);
 }
 
 /** Returns round numbers that divide a stretch. */
@@ -94,7 +115,8 @@ export function ticks(low, high, most) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough) || rough;
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step)
+    found.push(Number(at.toPrecision(12)));
   return found;
 }
 

@@ -60,7 +60,10 @@ export function worst() {
   const devices = new Map();
   const sites = new Map();
   for (const alert of firing()) {
-    for (const [map, key] of [[devices, keyOf(alert.tenant, alert.device)], [sites, keyOf(alert.tenant, alert.site)]]) {
+    for (const [map, key] of [
+      [devices, keyOf(alert.tenant, alert.device)],
+      [sites, keyOf(alert.tenant, alert.site)],
+    ]) {
       const known = map.get(key) || { severity: null, count: 0 };
       if (gravity(alert.severity) > gravity(known.severity)) known.severity = alert.severity;
       known.count += 1;
@@ -71,7 +74,9 @@ export function worst() {
 }
 
 /** Returns the profile of a device, or of a measurement that was only heard. */
-export const profileOf = (device) => state.profiles.get(device.profile) || [...state.profiles.values()].find((one) => one.measurement === device.measurement);
+export const profileOf = (device) =>
+  state.profiles.get(device.profile) ||
+  [...state.profiles.values()].find((one) => one.measurement === device.measurement);
 
 // ---- the snapshot -----------------------------------------------------------------------------------------------
 
@@ -98,7 +103,8 @@ async function loadDevices() {
     const key = keyOf(device.tenant, device.device);
     const known = before.get(key);
     device.values = known ? known.values : {};
-    if (known && known.received_at > device.received_at) Object.assign(device, { sampled_at: known.sampled_at, received_at: known.received_at });
+    if (known && known.received_at > device.received_at)
+      Object.assign(device, { sampled_at: known.sampled_at, received_at: known.received_at });
     state.devices.set(key, device);
   }
   touch("devices");
@@ -182,7 +188,22 @@ function takeReading(reading) {
   const key = keyOf(reading.tenant, reading.device);
   let device = state.devices.get(key);
   if (!device) {
-    device = { tenant: reading.tenant, device: reading.device, site: reading.site, name: null, profile: "", domain: "", measurement: reading.measurement, lat: null, lon: null, region: null, alerts: [], values: {}, sampled_at: null, received_at: null };
+    device = {
+      tenant: reading.tenant,
+      device: reading.device,
+      site: reading.site,
+      name: null,
+      profile: "",
+      domain: "",
+      measurement: reading.measurement,
+      lat: null,
+      lon: null,
+      region: null,
+      alerts: [],
+      values: {},
+      sampled_at: null,
+      received_at: null,
+    };
     state.devices.set(key, device);
     meet();
   } else if (device.received_at === null) meet();
@@ -205,10 +226,18 @@ let learning = Promise.resolve();
 /** Asks for the newest values of a device that is looked at, where nothing is known of them. */
 export function learn(device) {
   const key = keyOf(device.tenant, device.device);
-  if (learned.size >= LEARN_MAX || learned.has(key) || device.received_at === null || Object.keys(device.values).length > 0) return;
+  if (
+    learned.size >= LEARN_MAX ||
+    learned.has(key) ||
+    device.received_at === null ||
+    Object.keys(device.values).length > 0
+  )
+    return;
   learned.add(key);
   learning = learning.then(async () => {
-    const detail = await get(`api/v1/devices/${encodeURIComponent(device.tenant)}/${encodeURIComponent(device.device)}`).catch(() => null);
+    const detail = await get(
+      `api/v1/devices/${encodeURIComponent(device.tenant)}/${encodeURIComponent(device.device)}`,
+    ).catch(() => null);
     const now = state.devices.get(key);
     if (!detail || !now) return;
     for (const { property, value, sampled_at: at } of detail.latest) {

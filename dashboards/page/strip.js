@@ -3,22 +3,20 @@
 
 import { attribute, byId, choice, el, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
+import { bounds, paint, paintLegend } from "./cells.js";
 import { textWidth } from "./place.js";
 import { say } from "./say.js";
-import { deviceName, moment, number, propertyName, quantity, ticks, timeTicks, unitOf } from "./show.js";
+import { deviceName, moment, number, propertyName, quantity, timeTicks, unitOf } from "./show.js";
 import { keyOf, onChange, onReading, pick, profileOf, state } from "./state.js";
 
 const HOUR = 3_600_000;
-const SPANS = [["6h", 6 * HOUR], ["24h", 24 * HOUR]];
+const SPANS = [
+  ["6h", 6 * HOUR],
+  ["24h", 24 * HOUR],
+];
 const STEP_S = 300;
 const RELOAD_MS = 120_000;
 const DOMAIN = "traffic";
-
-// Lightness falls with the value's badness, so that the picture also reads in grey and without red and green.
-const RAMPS = {
-  light: [[122, 10, 36], [214, 52, 40], [242, 150, 52], [246, 217, 116], [205, 230, 186], [228, 243, 233]],
-  dark: [[255, 214, 196], [255, 112, 84], [222, 136, 42], [140, 122, 40], [44, 92, 62], [24, 56, 45]],
-};
 
 let road = null;
 let property = null;
@@ -42,7 +40,13 @@ export function start() {
   axis = svg("svg", { class: "chartlike over", role: "img", tabindex: 0 });
   note = el("p", { class: "empty" });
   readout = el("p", { class: "readout", "aria-live": "off" });
-  legend = el("div", { class: "legend" }, el("span", { class: "tick" }), el("canvas", { "aria-hidden": "true" }), el("span", { class: "tick" }));
+  legend = el(
+    "div",
+    { class: "legend" },
+    el("span", { class: "tick" }),
+    el("canvas", { "aria-hidden": "true" }),
+    el("span", { class: "tick" }),
+  );
   const frame = el("div", { class: "frame" }, canvas, axis, note);
   byId("strip-body").append(el("div", { class: "line" }, legend, readout), frame);
   words();
@@ -63,10 +67,14 @@ export function start() {
 }
 
 function words() {
-  const [spans, show] = choice(say("page.chart.span"), SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]), (value) => {
-    spanMs = SPANS.find(([name]) => name === value)[1];
-    follow();
-  });
+  const [spans, show] = choice(
+    say("page.chart.span"),
+    SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]),
+    (value) => {
+      spanMs = SPANS.find(([name]) => name === value)[1];
+      follow();
+    },
+  );
   showSpan = show;
   roadPicker = picker(say("page.strip.road"), (key) => {
     road = key;
@@ -87,7 +95,13 @@ function roads() {
   for (const device of state.devices.values()) {
     if (!isOfRoad(device)) continue;
     const key = keyOf(device.tenant, device.site);
-    const known = found.get(key) || { key, site: device.site, tenant: device.tenant, devices: 0, profile: profileOf(device) };
+    const known = found.get(key) || {
+      key,
+      site: device.site,
+      tenant: device.tenant,
+      devices: 0,
+      profile: profileOf(device),
+    };
     known.devices += 1;
     found.set(key, known);
   }
@@ -98,14 +112,21 @@ function follow() {
   const all = roads();
   const now = all.find((one) => one.key === state.chosen.site) || all.find((one) => one.key === road) || all[0];
   road = now ? now.key : null;
-  const properties = now && now.profile ? now.profile.properties.filter((one) => one.type === "float" || one.type === "int") : [];
+  const properties =
+    now && now.profile ? now.profile.properties.filter((one) => one.type === "float" || one.type === "int") : [];
   if (!properties.some((one) => one.name === property)) {
     const best = properties.find((one) => one.name.includes("speed")) || properties[0];
     property = best ? best.name : null;
   }
   showSpan(SPANS.find(([, ms]) => ms === spanMs)[0]);
-  roadPicker[1](all.map((one) => [one.key, one.site]), road || "");
-  propertyPicker[1](properties.map((one) => [one.name, propertyName(one.name)]), property || "");
+  roadPicker[1](
+    all.map((one) => [one.key, one.site]),
+    road || "",
+  );
+  propertyPicker[1](
+    properties.map((one) => [one.name, propertyName(one.name)]),
+    property || "",
+  );
   const key = JSON.stringify([road, property, spanMs, now ? now.devices : 0]);
   if (road && property && key !== wanted) {
     wanted = key;
@@ -120,10 +141,24 @@ async function load() {
   const [tenant, site] = JSON.parse(road);
   const to = Date.now();
   try {
-    const answer = await get("api/v1/matrix", { tenant, site, property, from: new Date(to - spanMs).toISOString(), to: new Date(to + 60_000).toISOString(), step: `${STEP_S}s` });
+    const answer = await get("api/v1/matrix", {
+      tenant,
+      site,
+      property,
+      from: new Date(to - spanMs).toISOString(),
+      to: new Date(to + 60_000).toISOString(),
+      step: `${STEP_S}s`,
+    });
     if (key !== wanted) return;
     const from = Date.parse(answer.from);
-    matrix = { ...answer, key, from, step: answer.step_s * 1000, fresh: new Map(), index: new Map(answer.rows.map((row, at) => [keyOf(row.tenant, row.device), at])) };
+    matrix = {
+      ...answer,
+      key,
+      from,
+      step: answer.step_s * 1000,
+      fresh: new Map(),
+      index: new Map(answer.rows.map((row, at) => [keyOf(row.tenant, row.device), at])),
+    };
     problem = null;
   } catch (found) {
     if (key !== wanted) return;
@@ -144,7 +179,8 @@ function take(reading) {
   const { values } = matrix.rows[row];
   while (values.length <= column) values.push(null);
   const cell = `${row}.${column}`;
-  const before = matrix.fresh.get(cell) || (values[column] === null ? { n: 0, mean: 0 } : { n: 1, mean: values[column] });
+  const before =
+    matrix.fresh.get(cell) || (values[column] === null ? { n: 0, mean: 0 } : { n: 1, mean: values[column] });
   before.mean += (value - before.mean) / (before.n + 1);
   before.n += 1;
   matrix.fresh.set(cell, before);
@@ -164,29 +200,20 @@ function plan() {
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
 
-/** Returns the ends of the colours: round, the same for the whole strip. High is good for a speed and bad for the rest. */
-function bounds() {
-  let high = 0;
-  for (const row of matrix.rows) for (const value of row.values) if (value !== null && value > high) high = value;
-  const top = ticks(0, high || 1, 4);
-  const step = top[1] - top[0] || 1;
-  return { high: Math.ceil((high || 1) / step) * step, isGood: matrix.property.includes("speed") };
-}
-
-function colour(value, { high, isGood }, ramp) {
-  const part = Math.max(0, Math.min(1, value / high));
-  const at = (isGood ? part : 1 - part) * (ramp.length - 1);
-  const [low, next] = [ramp[Math.floor(at)], ramp[Math.ceil(at)]];
-  return low.map((one, i) => Math.round(one + (next[i] - one) * (at - Math.floor(at))));
-}
-
-const rampNow = () => RAMPS[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
-
 function draw() {
   const { width, height } = size;
   if (width < 10 || height < 10) return;
-  const isThere = matrix && matrix.rows.length > 0 && matrix.rows.some((row) => row.values.some((value) => value !== null));
-  const text = problem ? say("page.chart.problem", { detail: problem.message }) : !state.link.hasSnapshot ? say("page.loading") : !road ? say("page.strip.none") : !matrix ? say("page.loading") : say("page.strip.empty");
+  const isThere =
+    matrix && matrix.rows.length > 0 && matrix.rows.some((row) => row.values.some((value) => value !== null));
+  const text = problem
+    ? say("page.chart.problem", { detail: problem.message })
+    : !state.link.hasSnapshot
+      ? say("page.loading")
+      : !road
+        ? say("page.strip.none")
+        : !matrix
+          ? say("page.loading")
+          : say("page.strip.empty");
   note.hidden = isThere && !problem;
   write(note, text);
   legend.hidden = !isThere;
@@ -205,16 +232,45 @@ function draw() {
   const row = (box.bottom - box.top) / matrix.rows.length;
   const x = (at) => box.left + ((at - from) / (to - from)) * (box.right - box.left);
   matrix.place = { box, row, x, from, to };
-  const limits = bounds();
-  paint(limits);
+  const limits = bounds(matrix);
+  paint(canvas, matrix, limits, size);
   drawLegend(limits);
   attribute(axis, "viewBox", `0 0 ${width} ${height}`);
-  attribute(axis, "aria-label", say("page.strip.summary", { road: JSON.parse(road)[1], property: propertyName(matrix.property), n: matrix.rows.length }));
+  attribute(
+    axis,
+    "aria-label",
+    say("page.strip.summary", {
+      road: JSON.parse(road)[1],
+      property: propertyName(matrix.property),
+      n: matrix.rows.length,
+    }),
+  );
   const each = Math.max(1, Math.ceil((0.95 * em) / row));
   const most = Math.floor((left - 0.6 * em) / (0.42 * em));
-  const labels = names.map((name, at) => at % each === 0 && svg("text", { class: "tick", x: box.left - 6, y: box.top + (at + 0.5) * row, "text-anchor": "end", "dominant-baseline": "central", text: textWidth(name, 0.7 * em) > left - 0.6 * em ? `${name.slice(0, Math.max(3, most))}…` : name })).filter(Boolean);
-  const times = timeTicks(from, to, (box.right - box.left) / (4.6 * em)).map(([at, label]) => [svg("path", { class: "notch", d: `M${x(at)} ${box.bottom}v4` }), svg("text", { class: "tick", x: x(at), y: box.bottom + 1.15 * em, "text-anchor": "middle", text: label })]);
-  axis.replaceChildren(...labels, ...times.flat(), svg("path", { class: "grid", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }), svg("g", { class: "cursor" }));
+  const labels = names
+    .map(
+      (name, at) =>
+        at % each === 0 &&
+        svg("text", {
+          class: "tick",
+          x: box.left - 6,
+          y: box.top + (at + 0.5) * row,
+          "text-anchor": "end",
+          "dominant-baseline": "central",
+          text: textWidth(name, 0.7 * em) > left - 0.6 * em ? `${name.slice(0, Math.max(3, most))}…` : name,
+        }),
+    )
+    .filter(Boolean);
+  const times = timeTicks(from, to, (box.right - box.left) / (4.6 * em)).map(([at, label]) => [
+    svg("path", { class: "notch", d: `M${x(at)} ${box.bottom}v4` }),
+    svg("text", { class: "tick", x: x(at), y: box.bottom + 1.15 * em, "text-anchor": "middle", text: label }),
+  ]);
+  axis.replaceChildren(
+    ...labels,
+    ...times.flat(),
+    svg("path", { class: "grid", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }),
+    svg("g", { class: "cursor" }),
+  );
   read(cursor);
 }
 
@@ -226,39 +282,12 @@ function shortName(row) {
   return (name.startsWith(row.site) ? name.slice(row.site.length).trim() : name) || name;
 }
 
-function paint(limits) {
-  const { box, row, x, from, to } = matrix.place;
-  const ratio = devicePixelRatio || 1;
-  canvas.width = Math.round(size.width * ratio);
-  canvas.height = Math.round(size.height * ratio);
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  const ramp = rampNow();
-  const gap = row > 8 ? 1 : 0;
-  matrix.rows.forEach(({ values }, at) => {
-    const top = box.top + at * row;
-    values.forEach((value, column) => {
-      const start = matrix.from + column * matrix.step;
-      if (value === null || start + matrix.step <= from || start >= to) return;
-      const [a, b] = [Math.max(box.left, x(start)), Math.min(box.right, x(start + matrix.step))];
-      pen.fillStyle = `rgb(${colour(value, limits, ramp).join(" ")})`;
-      pen.fillRect(a, top, b - a + 0.4, row - gap);
-    });
-  });
-}
-
-function drawLegend({ high, isGood }) {
+function drawLegend(limits) {
   const [low, bar, top] = legend.children;
   const unit = unitNow();
   write(low, "0");
-  write(top, `${number(high)} ${unitOf(unit)}`);
-  bar.width = 120;
-  bar.height = 1;
-  const pen = bar.getContext("2d");
-  for (let at = 0; at < 120; at += 1) {
-    pen.fillStyle = `rgb(${colour((at / 119) * high, { high, isGood }, rampNow()).join(" ")})`;
-    pen.fillRect(at, 0, 1, 1);
-  }
+  write(top, `${number(limits.high)} ${unitOf(unit)}`);
+  paintLegend(bar, limits);
 }
 
 function unitNow() {
@@ -276,7 +305,10 @@ function cellAt(event) {
   const frame = axis.getBoundingClientRect();
   const { box, row, from, to } = matrix.place;
   const at = from + ((event.clientX - frame.left - box.left) / (box.right - box.left)) * (to - from);
-  const cell = { row: Math.floor((event.clientY - frame.top - box.top) / row), column: Math.floor((at - matrix.from) / matrix.step) };
+  const cell = {
+    row: Math.floor((event.clientY - frame.top - box.top) / row),
+    column: Math.floor((at - matrix.from) / matrix.step),
+  };
   return cell.row >= 0 && cell.row < matrix.rows.length && cell.column >= 0 && at <= to ? cell : null;
 }
 
@@ -318,7 +350,9 @@ function read(cell) {
   const { box, row, x } = matrix.place;
   const start = matrix.from + cell.column * matrix.step;
   const [a, b] = [Math.max(box.left, x(start)), Math.min(box.right, x(start + matrix.step))];
-  layer.replaceChildren(svg("rect", { class: "cell", x: a, y: box.top + cell.row * row, width: Math.max(0, b - a), height: row }));
+  layer.replaceChildren(
+    svg("rect", { class: "cell", x: a, y: box.top + cell.row * row, width: Math.max(0, b - a), height: row }),
+  );
   const line = matrix.rows[cell.row];
   const value = line.values[cell.column];
   const shown = value === null || value === undefined ? say("page.strip.no_value") : quantity(value, unitNow());

@@ -39,14 +39,16 @@ macro_rules! files {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ENTRY: &str = include_str!("../page/index.html");
-const FILES: [(&str, &str, &str); 16] = files![
+const FILES: [(&str, &str, &str); 18] = files![
     "style.css" as "text/css; charset=utf-8",
     "icon.svg" as "image/svg+xml",
     "app.js" as SCRIPT,
     "alerts.js" as SCRIPT,
     "api.js" as SCRIPT,
     "balance.js" as SCRIPT,
+    "cells.js" as SCRIPT,
     "chart.js" as SCRIPT,
+    "curve.js" as SCRIPT,
     "devices.js" as SCRIPT,
     "dom.js" as SCRIPT,
     "live.js" as SCRIPT,

@@ -100,7 +100,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the same sum gives the same number")]
     fn a_kilometre_is_read_from_the_column_then_the_name_then_the_id() {
         for (column, name, device, km) in [
             (Some("7.5"), Some("K12+300"), "d1", Some(7.5)),
