@@ -23,10 +23,12 @@ const SHOWN_MAX = 150;
 
 let isResolved = false;
 let list;
+let site; // Where only one site's alerts are shown: which, and the way back.
 let note;
 let more;
 
 export function start() {
+  site = el("button", { type: "button", class: "chip", on: { click: () => pick({ site: null }) } });
   list = el("ol", { class: "alertlist" });
   note = el("div", { class: "empty" });
   more = el("p", { class: "more" });
@@ -56,19 +58,24 @@ function words() {
     },
   );
   showChoice = show;
-  byId("alerts-tools").replaceChildren(group);
+  byId("alerts-tools").replaceChildren(site, group);
 }
 
 const time = (text) => Date.parse(text);
 
 function draw() {
   showChoice(isResolved);
-  const { site, severity } = state.chosen;
+  const { site: ofSite, severity } = state.chosen;
+  site.hidden = !ofSite;
+  if (ofSite) {
+    write(site, `${JSON.parse(ofSite)[1]} ×`);
+    attribute(site, "aria-label", say("page.alerts.all_sites"));
+  }
   const ours = [...state.alerts.values()].filter(
     (alert) =>
       (alert.state === "resolved") === isResolved &&
       (!severity || alert.severity === severity) &&
-      (!site || isAboutUs(alert) || keyOf(alert.tenant, alert.site) === site),
+      (!ofSite || isAboutUs(alert) || keyOf(alert.tenant, alert.site) === ofSite),
   );
   const newest = (alert) => time(alert.resolved_at || alert.raised_at);
   ours.sort((a, b) => (isResolved ? 0 : gravity(b.severity) - gravity(a.severity)) || newest(b) - newest(a));
@@ -225,7 +232,7 @@ function makeSum({ kind }) {
 }
 
 function updateSum(node, { kind, n, silent }) {
-  write(node.parts.n, count(n));
+  write(node.parts.n, state.link.hasSnapshot ? count(n) : "–");
   if (kind === "devices") {
     const key = silent > 0 ? "page.sums.devices_silent" : "page.sums.devices";
     write(node.parts.name, say(key, { silent: count(silent || 0), sites: count(state.sites.length) }));

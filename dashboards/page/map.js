@@ -37,7 +37,7 @@ export function start() {
   });
   drag(picture);
   onChange((kinds) => {
-    if (["sites", "devices", "alerts", "config", "chosen", "words"].some((kind) => kinds.has(kind))) draw();
+    if (["sites", "devices", "alerts", "config", "chosen", "words", "link"].some((kind) => kinds.has(kind))) draw();
   });
 }
 
@@ -108,7 +108,9 @@ function draw() {
   const placed = all.filter((site) => site.place);
   if (placed.length === 0) {
     shown = null;
-    const text = say(all.length === 0 ? "page.map.empty" : "page.map.no_places");
+    const text = say(
+      !state.link.hasSnapshot ? "page.loading" : all.length === 0 ? "page.map.empty" : "page.map.no_places",
+    );
     sites.replaceChildren();
     ground.replaceChildren(svg("text", { class: "empty", x: width / 2, y: height / 2, "text-anchor": "middle", text }));
     return;

@@ -188,13 +188,13 @@ fn the_page_shows_everything_at_every_width_in_both_languages() {
         browser.wait_text("#balance-body .verdict", balances, PAGE);
         browser.wait_text("#devices-body .device .name", HOSTILE, PAGE);
         browser.wait("document.querySelectorAll('#map-body .site').length >= 2", PAGE);
-        browser.wait("document.querySelector('#map-body .site .mark.is-orange')", PAGE);
+        browser.wait("!!document.querySelector('#map-body .site .mark.is-orange')", PAGE);
         browser.wait(
             "document.querySelector('#chart-body .curve').getAttribute('d').length > 100",
             PAGE,
         );
-        browser.wait("document.querySelector('#chart-body .limit.is-orange')", PAGE);
-        browser.wait("document.querySelector('#chart-body .raised.is-orange')", PAGE);
+        browser.wait("!!document.querySelector('#chart-body .limit.is-orange')", PAGE);
+        browser.wait("!!document.querySelector('#chart-body .raised.is-orange')", PAGE);
         browser.wait_text("#strip-body .tick", "K13", PAGE);
         browser.wait("!document.querySelector('#strip-body canvas.cells').hidden", PAGE);
         let wider = browser.eval("document.documentElement.scrollWidth - innerWidth");
@@ -237,7 +237,7 @@ fn the_page_stays_live_through_news_and_restarts() {
     publish(&scene.broker, &[soil("东坡", "d1", now_ms() - 1000, 0.3)]);
     browser.open(&format!("{}/?lang=en", service.base()), DESK);
     browser.wait("document.querySelector('#link').dataset.level === 'live'", PAGE);
-    browser.wait_text("#devices-body .device", "0.3 m³/m³", PAGE);
+    browser.wait_text("#devices-body .device", "0.3\u{a0}m³/m³", PAGE);
     browser.eval("window.isTheSame = true");
 
     let began = now_ms();
