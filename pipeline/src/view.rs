@@ -1,5 +1,7 @@
 //! What users ask of the state: devices, alerts, dead letters, the account.
 
+use std::sync::Arc;
+
 use rules::Alert;
 use serde::Serialize;
 use telemetry::profile::Profile;
@@ -7,6 +9,7 @@ use telemetry::reading::Value;
 use telemetry::time::{EventTime, IngestTime};
 
 use crate::account::Account;
+use crate::config::ActiveConfig;
 use crate::core::Pipeline;
 use crate::device::{Device, NEVER};
 use crate::letter::Letters;
@@ -101,6 +104,12 @@ impl Pipeline {
     #[must_use]
     pub fn active_config(&self) -> Option<&str> {
         self.config.as_ref().map(|config| config.hash.as_str())
+    }
+
+    /// Returns the active configuration. `None`: none was activated yet.
+    #[must_use]
+    pub const fn config(&self) -> Option<&Arc<ActiveConfig>> {
+        self.config.as_ref()
     }
 
     /// Returns the open dead letters.

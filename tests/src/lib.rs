@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Publisher ──▶ Mosquitto | WindowBroker ──▶ Tianlu (the binary) ──▶ [FaultProxy] ──▶ Influx ──▶ rows
-//!                                              └──▶ Webhook, Subscriber
+//!                                              └──▶ Webhook, Subscriber, Browser
 //! ```
 //!
 //! - **E1 own servers**: each test starts what it needs on free loopback ports in a temporary folder and
@@ -24,7 +24,7 @@
 )]
 
 pub mod balance;
-
+pub mod browser;
 pub mod fault_proxy;
 pub mod http;
 pub mod influx;

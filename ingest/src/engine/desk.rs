@@ -8,7 +8,7 @@ use journal::{Published, ReadFrom, Reader};
 use pipeline::letter::{Letter, parse_letter_id};
 use pipeline::record::{Record, Redrive};
 use pipeline::view::{DeviceDetail, DeviceSummary};
-use pipeline::{Balance, Pipeline};
+use pipeline::{ActiveConfig, Balance, Pipeline};
 use rules::{Alert, AlertState};
 use store::{Influx, RangeQuery, Store};
 use telemetry::text::say;
@@ -145,6 +145,10 @@ impl http::Desk for Desk {
 
     async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
         self.ask(move |pipeline| pipeline.device_detail(&tenant, &device)).await?
+    }
+
+    async fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.ask(|pipeline| pipeline.config().cloned()).await?
     }
 
     async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {

@@ -1,10 +1,11 @@
 //! The seam: what the API asks of the running engine.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use journal::{ReadFrom, Reader};
 use pipeline::view::{DeviceDetail, DeviceSummary};
-use pipeline::{Balance, Reason};
+use pipeline::{ActiveConfig, Balance, Reason};
 use rules::{Alert, AlertState};
 use store::RangeQuery;
 use telemetry::text::Text;
@@ -90,6 +91,9 @@ pub trait Desk: Send + Sync + 'static {
         tenant: String,
         device: String,
     ) -> impl Future<Output = Option<DeviceDetail>> + Send;
+
+    /// Returns the configuration in force: registry, profiles, rules. `None`: none is known yet.
+    fn config(&self) -> impl Future<Output = Option<Arc<ActiveConfig>>> + Send;
 
     /// Returns alerts with those about Tianlu itself; `None`: the firing ones, then those resolved in the
     /// last 24 hours.

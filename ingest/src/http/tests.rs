@@ -3,6 +3,7 @@
 mod client;
 mod fake;
 mod live;
+mod page;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,7 +86,7 @@ type Wrong = (&'static str, u16, [&'static str; 2]);
 
 const WRONGS: [Wrong; 20] = [
     ("GET /api/v1/nothing", 404, ["没有路径", "no path `/api/v1/nothing`"]),
-    ("GET /", 404, ["没有路径", "no path"]),
+    ("GET /page/none", 404, ["没有路径", "no path"]),
     ("POST /api/v1/alerts", 405, ["不支持方法 POST", "has no method POST"]),
     ("GET /api/v1/deadletters/redrive", 405, ["不支持方法 GET", "has no method GET"]),
     ("GET /api/v1/devices/farm/x", 404, ["没有设备", "no device `x`"]),

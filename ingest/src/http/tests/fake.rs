@@ -45,9 +45,17 @@ const DRY: &str = r#"
 name = "dry"
 scope = { domain = "soil" }
 when = "moisture < 0.12"
+clear = "moisture > 0.15 || moisture == 0"
 severity = "yellow"
 message = { zh = "{device} 干", en = "{device} is dry" }
 "#;
+
+const REGISTRY: &str = "\
+tenant,device,profile,site,lat,lon,region
+farm,a,gateway,east,30.2,120.1,330106
+farm,b,gateway,east,30.4,120.3,330108
+farm,never,gateway,east,,,330106
+";
 
 struct Config(Arc<ActiveConfig>);
 
@@ -84,7 +92,7 @@ impl Fake {
         let bundle = Bundle {
             profiles: vec![file("gateway.toml", PROFILE)],
             rules: vec![file("dry.toml", DRY)],
-            registry: None,
+            registry: Some(file("devices.csv", REGISTRY)),
             uplinks: vec![Route {
                 topic: "{tenant}/{site}/{device}".to_owned(),
                 profile: "gateway".to_owned(),
@@ -230,6 +238,10 @@ impl Desk for Fake {
 
     async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
         self.engine().pipeline.device_detail(&tenant, &device)
+    }
+
+    async fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.engine().pipeline.config().cloned()
     }
 
     async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {
