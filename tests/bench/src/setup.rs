@@ -1,13 +1,13 @@
 //! What is measured, started: the service and its peers with the configuration of the benchmark.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use proof::influx::{BUCKET, Influx, ORG, TOKEN};
 use proof::mosquitto::Mosquitto;
-use proof::place::program;
+use proof::place::services;
 use proof::process::Process;
 use proof::tianlu::Tianlu;
 use proof::wait::pass;
@@ -84,8 +84,8 @@ pub(crate) fn start(work: &Work) -> Result<Tianlu, String> {
     let deadline = std::time::Instant::now() + START;
     while service.try_get("/readyz").is_none_or(|answer| answer.status() != 200) {
         if let Some(log) = service.ended() {
-            let last = log.lines().rfind(|line| !line.is_empty());
-            return Err(last.unwrap_or("it ended without a word").to_owned());
+            let said: Vec<&str> = log.lines().filter(|line| !line.is_empty()).take(3).collect();
+            return Err(said.join("; "));
         }
         assert!(std::time::Instant::now() < deadline, "tianlu is not ready within {START:?}");
         pass(Duration::from_millis(5));
@@ -103,7 +103,7 @@ pub(crate) struct Telegraf {
 impl Telegraf {
     /// Starts it between a broker and a store; `None`: it is not built.
     pub(crate) fn start(broker: &Mosquitto, influx: &Influx) -> Option<Self> {
-        let program = program("telegraf", "TIANLU_TELEGRAF")?;
+        let program = telegraf()?;
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("telegraf.conf");
         fs::write(&config, telegraf_config(&broker.address(), &influx.url())).unwrap();
@@ -125,7 +125,13 @@ impl Telegraf {
     }
 }
 
-fn log_in(dir: &Path) -> std::path::PathBuf {
+/// `TIANLU_TELEGRAF`, else what `tests/services/get --telegraf` built. Unlike the servers of the tests it may be missing.
+fn telegraf() -> Option<PathBuf> {
+    let given = std::env::var_os("TIANLU_TELEGRAF").map(PathBuf::from);
+    Some(given.unwrap_or_else(|| services().join("telegraf"))).filter(|program| program.is_file())
+}
+
+fn log_in(dir: &Path) -> PathBuf {
     dir.join("log")
 }
 

@@ -109,8 +109,8 @@ impl State {
         let devices = self.devices as f64;
         Taken {
             devices: self.devices,
-            bytes_first: (first - empty) as f64 / devices,
-            bytes_full: (full - empty) as f64 / devices,
+            bytes_first: (first as f64 - empty as f64) / devices,
+            bytes_full: (full as f64 - empty as f64) / devices,
             uplink_us: uplinks_cpu * 1e6 / (rounds * self.devices) as f64,
             tick_ms,
             snapshot_bytes: snapshot.len() as u64,
