@@ -50,6 +50,7 @@ export function start() {
   onReading(append);
   onChange((kinds) => {
     if (kinds.has("words")) words();
+    if (kinds.has("gap")) load();
     if (["chosen", "devices", "config", "alerts", "words", "link"].some((kind) => kinds.has(kind))) follow();
   });
   setInterval(() => !document.hidden && load(), RELOAD_MS);

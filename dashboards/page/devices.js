@@ -12,6 +12,8 @@ const LEARNED_MAX = 8;
 /** Values of a row: more would not be read. */
 const VALUES_MAX = 2;
 
+const order = new Intl.Collator(undefined, { numeric: true });
+
 let search = "";
 let input;
 let site;
@@ -67,8 +69,8 @@ function drawAll() {
   found.sort(
     (a, b) =>
       gravity(b.level) - gravity(a.level) ||
-      a.device.site.localeCompare(b.device.site) ||
-      a.device.device.localeCompare(b.device.device, undefined, { numeric: true }),
+      order.compare(a.device.site, b.device.site) ||
+      order.compare(a.device.device, b.device.device),
   );
   note.hidden = found.length > 0;
   write(

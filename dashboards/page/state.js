@@ -7,6 +7,7 @@ const ALERTS_EVERY_MS = 15_000; // Those about Tianlu itself are not in the feed
 const BALANCE_EVERY_MS = 3_000;
 const ALL_EVERY_MS = 120_000;
 const RETRY_MS = 3_000;
+const RATE_MS = 5_000;
 
 export const state = {
   devices: new Map(),
@@ -258,6 +259,17 @@ function takeAlert(alert) {
   for (const listener of newsListeners) listener(alert);
 }
 
+let mending = null;
+/** Loads anew what the feed left out; a flood that it thins out says so every second, so once for several. */
+function mend(wait) {
+  if (mending !== null) return;
+  mending = setTimeout(async () => {
+    mending = null;
+    await loadAll();
+    touch("gap");
+  }, wait);
+}
+
 export function start() {
   const link = state.link;
   every(BALANCE_EVERY_MS, loadBalance);
@@ -266,7 +278,7 @@ export function start() {
   follow({
     open: (isFirst) => {
       link.isOpen = true;
-      if (!isFirst) loadAll(); // What is not in the feed may have changed with a restart: rules, names.
+      if (!isFirst) mend(0); // What is not in the feed may have changed with a restart: rules, names.
       touch("link");
     },
     alive: () => {
@@ -281,7 +293,7 @@ export function start() {
     event: (name, data) => {
       if (name === "reading") takeReading(data);
       else if (name === "alert") takeAlert(data);
-      else if (name === "gap") loadAll();
+      else if (name === "gap") mend(data.reason === "rate" ? RATE_MS : 0);
     },
   });
 }

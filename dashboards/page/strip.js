@@ -61,6 +61,7 @@ export function start() {
   onReading(take);
   onChange((kinds) => {
     if (kinds.has("words")) words();
+    if (kinds.has("gap")) load();
     if (["devices", "config", "chosen", "words", "link", "theme"].some((kind) => kinds.has(kind))) follow();
   });
   setInterval(() => !document.hidden && load(), RELOAD_MS);

@@ -36,11 +36,15 @@ impl Browser {
     pub fn start() -> Option<Self> {
         let node = program("node", "TIANLU_NODE")?;
         let chromium = program("chromium", "TIANLU_CHROMIUM")?;
-        let folder = services().parent().unwrap().join("browser");
+        let folder = services().with_file_name("browser");
         if !folder.join("node_modules/playwright-core").is_dir() {
             missing("playwright-core (tests/services/get fetches it)");
             return None;
         }
+        Some(Self::launch(&node, &chromium, &folder))
+    }
+
+    fn launch(node: &Path, chromium: &Path, folder: &Path) -> Self {
         let mut command = Command::new(node);
         command
             .arg(workspace().join("tests/browser/drive.mjs"))
@@ -53,7 +57,7 @@ impl Browser {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut browser = Self { child, stdin, stdout };
         assert_eq!(browser.answer(), json!("ready"));
-        Some(browser)
+        browser
     }
 
     /// Opens an address in a fresh context: no storage, no cache.

@@ -233,6 +233,8 @@ async fn a_matrix_is_bounded() {
     let all: Vec<String> =
         (0..201).map(|n| format!(r#"{{"d":"d{n}","ts":1763856000,"m":0.2}}"#)).collect();
     server.fake.uplink("farm/road/g", &format!("[{}]", all.join(",")));
-    let answer = server.ask(Method::GET, MATRIX, &[("accept-language", "en")], "").await;
+    let answer = server
+        .ask(Method::GET, &format!("{MATRIX}&site=road"), &[("accept-language", "en")], "")
+        .await;
     assert!(answer.status == 400 && answer.text.contains("201 devices"), "{}", answer.text);
 }
