@@ -121,3 +121,80 @@ fn is_quiet(
 fn bytes(files: &[Candidate], members: &[usize]) -> u64 {
     members.iter().filter_map(|at| files.get(*at)).map(|file| file.bytes).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use telemetry::time::parse_rfc3339;
+
+    fn at(text: &str) -> EventTime {
+        parse_rfc3339(text).unwrap()
+    }
+
+    fn day(text: &str) -> Span {
+        Span::Day(Span::day_of(at(&format!("{text}T00:00:00Z")).as_nanos()))
+    }
+
+    fn file(span: Span, (first, last): (u64, u64), bytes: u64, flushed_at: EventTime) -> Candidate {
+        let name = FileName { span, first, last, tail_bytes: 0, tail_crc: 0 };
+        Candidate { name, bytes, flushed_at }
+    }
+
+    /// Merges until nothing is due.
+    fn settle(files: &mut Vec<Candidate>, now: EventTime, rewritten: &mut u64) {
+        while let Some(merge) = due_merges(files, now).into_iter().next() {
+            let members: Vec<Candidate> = merge.files.iter().map(|at| files[*at]).collect();
+            let first = members.iter().map(|file| file.name.first).min().unwrap();
+            let last = members.iter().map(|file| file.name.last).max().unwrap();
+            let bytes = members.iter().map(|file| file.bytes).sum();
+            *rewritten += bytes;
+            let flushed_at = members.iter().map(|file| file.flushed_at).max().unwrap();
+            files.retain(|file| !members.contains(file));
+            files.push(file(merge.span, (first, last), bytes, flushed_at));
+            files.sort_by_key(|file| (file.name.last, file.name.first, file.name));
+        }
+    }
+
+    #[test]
+    fn a_day_of_flushes_stays_few_files_and_its_rows_are_rewritten_a_few_times() {
+        for sizes in [&[100][..], &[1, 100], &[1, 10, 100, 1_000], &[500, 3, 3, 3, 3]] {
+            let (mut files, mut rewritten, mut total, mut most) = (Vec::new(), 0, 0, 0);
+            let start = at("2026-11-25T00:00:00Z");
+            for flush in 1..=8_640_u64 {
+                let now = start.plus(Duration::from_secs(10 * flush - 1));
+                let bytes = sizes[flush as usize % sizes.len()];
+                files.push(file(day("2026-11-25"), (flush, flush), bytes, now));
+                total += bytes;
+                settle(&mut files, now, &mut rewritten);
+                most = most.max(files.len());
+            }
+            assert!(most <= DAY_FILES_MAX, "{most} files with {sizes:?}");
+            assert!(rewritten < 12 * total, "{rewritten} of {total} with {sizes:?}");
+            settle(&mut files, at("2026-11-26T00:30:00Z"), &mut rewritten);
+            assert!(files.len() > 1, "half an hour after its end the day may still grow");
+            settle(&mut files, at("2026-11-26T01:00:00Z"), &mut rewritten);
+            assert_eq!(files.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_small_month_becomes_one_file_and_a_large_one_stays_days() {
+        let quiet = EventTime::from_nanos(i64::MIN);
+        let days = ["2026-10-30", "2026-10-31", "2026-11-01"];
+        for (bytes, left) in [(1_000, 2), (MONTH_BYTES_MAX / 2 + 1, 3)] {
+            let numbered = (1_u64..).zip(days);
+            let mut files: Vec<Candidate> =
+                numbered.map(|(n, text)| file(day(text), (n, n), bytes, quiet)).collect();
+            settle(&mut files, at("2026-11-01T23:59:59Z"), &mut 0);
+            assert_eq!(files.len(), 3, "October is over for less than a day");
+            settle(&mut files, at("2026-11-02T00:00:00Z"), &mut 0);
+            assert_eq!(files.len(), left);
+            let late = at("2026-11-02T00:00:00Z");
+            files.push(file(day("2026-10-30"), (9, 9), bytes, late));
+            settle(&mut files, at("2026-11-02T00:30:00Z"), &mut 0);
+            assert_eq!(files.len(), left + 1, "late data waits until it is quiet");
+            settle(&mut files, at("2026-11-03T00:00:00Z"), &mut 0);
+            assert_eq!(files.len(), left);
+        }
+    }
+}

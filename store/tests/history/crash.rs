@@ -11,7 +11,7 @@ use telemetry::time::EventTime;
 
 use crate::model::{Model, Offer, at};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 24;
 const STEPS: u64 = 250;
 
 /// One life of a history and of the engine before it.

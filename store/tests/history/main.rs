@@ -9,4 +9,6 @@
 )]
 
 mod crash;
+mod folder;
 mod model;
+mod python;
