@@ -10,8 +10,11 @@ use proof::wait::now_ms;
 use super::message::{Made, Stamp, Writer, batches, connect, frames};
 use super::{Load, Sent, Shape, own_cpu_seconds};
 
-/// Pause before more acknowledgements are looked for, so that they are counted in bulk.
-const NAP: Duration = Duration::from_micros(400);
+/// Pause before more acknowledgements are looked for, so that they are counted in bulk: doubled while they do not
+/// suffice, since a broker that is slow would wake us for each.
+const NAP: Duration = Duration::from_micros(200);
+/// Longest such pause.
+const NAP_MAX: Duration = Duration::from_millis(5);
 /// Pause between two looks at what is due, where a rate is given.
 const TICK: Duration = Duration::from_millis(2);
 /// Bytes of one PUBACK of MQTT 3.1.1.
@@ -150,10 +153,12 @@ impl Gateway {
     fn wait_for_acks(&mut self, acks: &mut [u8]) {
         let in_flight = self.sent - self.acknowledged;
         let wanted = self.acknowledged + (self.window / 4).clamp(1, in_flight.max(1));
+        let mut nap = NAP;
         while self.acknowledged < wanted && self.acknowledged < self.sent {
             self.take_acks(acks);
             if self.acknowledged < wanted {
-                thread::sleep(NAP);
+                thread::sleep(nap);
+                nap = (nap * 2).min(NAP_MAX);
             }
         }
     }
