@@ -192,7 +192,7 @@ fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), SnapshotError> {
     }
     match bytes.len() {
         0..=0x10_0000 => within::<{ 64 << 20 }, T>(bytes),
-        ..=0x400_0000 => within::<{ 4 << 30 }, T>(bytes),
+        0x10_0001..=0x400_0000 => within::<{ 4 << 30 }, T>(bytes),
         _ => within::<BYTES_MAX, T>(bytes),
     }
 }

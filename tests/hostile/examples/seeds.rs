@@ -117,6 +117,11 @@ fn binary() {
     seed("snapshot", "state", hostile::pipeline_snapshot());
     seed("snapshot", "magic", b"TLSN\x01\x01\x00\x00\x00\x00\x00");
     seed("snapshot", "cut", hostile::pipeline_snapshot().get(..200).unwrap());
+    // Found: a length in nine bytes asked for 25 GB.
+    let mut many = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
+    many.pop();
+    many.extend_from_slice(&[&[253], &50_000_000_u64.to_le_bytes()[..]].concat());
+    seed("snapshot", "many-devices", many);
     let problems = Problems::default();
     let text =
         file("packs/profiles/soil-5in1.toml").replace("codec = \"json\"", "codec = \"frame\"");

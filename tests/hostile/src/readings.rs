@@ -150,6 +150,8 @@ fn well_formed(profile: &Profile, reading: &Reading) {
 fn reads_back(element: &Element) {
     let Element::Reading(reading) = element else { return };
     let device = reading.device.as_deref().unwrap_or("d");
+    // Line protocol has no way to write a backslash at the end of a name: the writer puts a slash there.
+    let written = device.strip_suffix('\\').map_or(device.to_owned(), |rest| format!("{rest}/"));
     let tags: Vec<_> = reading.tags.iter().map(|(_, text)| ("depth", &**text)).collect();
     let head = PointHead { tenant: "t", site: "s, 1", device, tags: &tags };
     let at_nanos = reading.sampled_at.map_or(7, telemetry::time::EventTime::as_nanos);
@@ -167,7 +169,7 @@ fn reads_back(element: &Element) {
     let [Element::Reading(again)] = &*again.elements else { panic!("{text}: {again:?}") };
     assert_eq!(
         (again.device.as_deref(), again.sampled_at),
-        (Some(device), Some(telemetry::time::EventTime::from_nanos(at_nanos))),
+        (Some(&*written), Some(telemetry::time::EventTime::from_nanos(at_nanos))),
         "{text}"
     );
     let plain = |text: &str| text.replace(|c: char| c.is_ascii_control(), " ");
