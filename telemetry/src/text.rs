@@ -104,13 +104,14 @@ fn fill(template: &str, args: &[(&str, &dyn Display)]) -> String {
     out
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("../catalogue/telemetry.toml"),
     include_str!("../catalogue/rules.toml"),
     include_str!("../catalogue/pipeline.toml"),
     include_str!("../catalogue/journal.toml"),
     include_str!("../catalogue/store.toml"),
     include_str!("../catalogue/ingest.toml"),
+    include_str!("../catalogue/listener.toml"),
     include_str!("../catalogue/tianlu.toml"),
 ];
 
