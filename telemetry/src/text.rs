@@ -113,7 +113,7 @@ fn fill(template: &str, args: &[(&str, &dyn Display)]) -> String {
     out
 }
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     include_str!("../catalogue/telemetry.toml"),
     include_str!("../catalogue/rules.toml"),
     include_str!("../catalogue/pipeline.toml"),
@@ -122,6 +122,7 @@ const FILES: [&str; 9] = [
     include_str!("../catalogue/ingest.toml"),
     include_str!("../catalogue/simulator.toml"),
     include_str!("../catalogue/page.toml"),
+    include_str!("../catalogue/listener.toml"),
     include_str!("../catalogue/tianlu.toml"),
 ];
 

@@ -30,7 +30,7 @@ mod client;
 mod config;
 mod consumer;
 mod fault;
-mod handover;
+pub(crate) mod handover;
 mod ledger;
 mod nap;
 mod outlet;
