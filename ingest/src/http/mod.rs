@@ -15,6 +15,7 @@
 //! It does not: speak TLS (a proxy's work), know the engine (see [`Desk`]), or keep state of its own.
 
 mod alert;
+mod command;
 mod config;
 mod connection;
 mod desk;
@@ -178,6 +179,7 @@ fn router<D: Desk>(app: Arc<App<D>>) -> Router {
         .route("/api/v1/balance", get(status::balance::<D>))
         .route("/api/v1/devices", get(device::list::<D>))
         .route("/api/v1/devices/{tenant}/{device}", get(device::show::<D>))
+        .route("/api/v1/devices/{tenant}/{device}/commands", post(command::send::<D>))
         .route("/api/v1/range", get(history::range::<D>))
         .route("/api/v1/matrix", get(strip::matrix::<D>))
         .route("/api/v1/sites", get(site::list::<D>))

@@ -278,6 +278,27 @@ async fn a_redrive_says_how_many() {
 }
 
 #[tokio::test]
+async fn a_command_is_queued_or_it_says_why_not() {
+    let server = Server::start();
+    let bytes = ("content-type", "application/octet-stream");
+    let text = ("content-type", "text/plain");
+    let long = "x".repeat(crate::listener::COMMAND_BYTES_MAX + 1);
+    for (device, kind, body, status) in [
+        ("listens", JSON, r#"{"valve":"open"}"#, 202),
+        ("listens", bytes, "on", 202),
+        ("listens", text, "on", 415),
+        ("listens", bytes, &long, 413),
+        ("away", JSON, "1", 404),
+        ("full", JSON, "1", 503),
+        ("none", JSON, "1", 404),
+    ] {
+        let path = format!("/api/v1/devices/t/{device}/commands");
+        let answer = server.ask(Method::POST, &path, &[kind], body).await;
+        assert_eq!(answer.status, status, "{device} {}", kind.1);
+    }
+}
+
+#[tokio::test]
 async fn a_range_is_asked_of_the_store_as_it_was_given() {
     let server = Server::start();
     let path = "/api/v1/range?tenant=a%20b&device=%E4%B8%80&property=m&measurement=soil&from=2026-01-01T08:00:00%2B08:00&to=2026-01-02T00:00:00Z&step=15m";

@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 /// Commands that wait for one subscription; the next is refused.
 const WAITING_MAX: usize = 100;
 /// Longest command.
-const COMMAND_BYTES_MAX: usize = 64 << 10;
+pub const COMMAND_BYTES_MAX: usize = 64 << 10;
 /// Bytes of all commands that wait for one subscription.
 const WAITING_BYTES_MAX: usize = 256 << 10;
 /// Subscriptions of one device that are served; the oldest gives way.

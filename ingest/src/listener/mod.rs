@@ -43,7 +43,7 @@ mod turn;
 
 pub use config::{ListenerConfig, ServerTls, SetUpError};
 pub use credentials::Credentials;
-pub use mailbox::{CommandError, Commands, Queued};
+pub use mailbox::{COMMAND_BYTES_MAX, CommandError, Commands, Queued};
 pub use run::Listener;
 pub use terms::Limits;
 

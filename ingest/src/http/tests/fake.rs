@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use journal::{Appended, Log, LogOptions, ReadFrom, Reader, RealDisk, Visible};
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::record::{ConfigActivated, Record, Uplink};
@@ -17,6 +18,7 @@ use store::RangeQuery;
 use telemetry::time::{EventTime, IngestTime};
 
 use crate::http::{BalanceAt, Desk, LetterChoice, LetterFilter, LetterLine, NotReady, Unavailable};
+use crate::listener::CommandError;
 use crate::meter::{Counted, Totals};
 
 pub(super) const SECOND: i64 = 1_000_000_000;
@@ -238,6 +240,28 @@ impl Desk for Fake {
 
     async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
         self.engine().pipeline.device_detail(&tenant, &device)
+    }
+
+    fn command(
+        &self,
+        _: &str,
+        device: &str,
+        payload: Bytes,
+    ) -> Result<usize, Option<CommandError>> {
+        let names = || ("t".to_owned(), device.to_owned());
+        match device {
+            "listens" => Ok(1),
+            "full" => {
+                let (tenant, device) = names();
+                Err(Some(CommandError::Full { tenant, device }))
+            }
+            "none" => Err(None),
+            _ if payload.is_empty() => Err(None),
+            _ => {
+                let (tenant, device) = names();
+                Err(Some(CommandError::NotSubscribed { tenant, device }))
+            }
+        }
     }
 
     async fn config(&self) -> Option<Arc<ActiveConfig>> {
