@@ -13,11 +13,12 @@ use telemetry::text::{Lang, say};
 use tracing_subscriber::EnvFilter;
 
 use crate::load::load;
-use crate::{check, deadletters, doctor, out, replay, rule_commands, run, simulate};
+use crate::{check, deadletters, demo, doctor, out, replay, rule_commands, run, simulate};
 
 pub use args::{
-    CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DoctorArgs, Language, Output,
-    ReplayArgs, RulesCommand, RulesListArgs, SimulateArgs, SimulateCommand, SimulateRun, Speed,
+    CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DemoArgs, DoctorArgs, Language,
+    Output, ReplayArgs, RulesCommand, RulesListArgs, SimulateArgs, SimulateCommand, SimulateRun,
+    Speed,
 };
 pub use localize::localize;
 
@@ -31,7 +32,7 @@ pub const USAGE: u8 = 2;
 pub const FOUND: u8 = 3;
 
 /// Commands of the contract that this build does not have.
-const LATER: [&str; 2] = ["demo", "backtest"];
+const LATER: [&str; 1] = ["backtest"];
 
 /// Runs the command line of this process.
 #[must_use]
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, lang: Lang) -> ExitCode {
     match cli.command {
+        Command::Demo(args) => demo::demo(&args, lang),
         Command::Run(args) => match load(&args.config, &args.layers()) {
             Ok(loaded) => run::run(&loaded, &args.layers(), lang),
             Err(problems) => check::refuse(&problems, lang),
@@ -114,6 +116,8 @@ fn help(topic: &[String], lang: Lang) -> ExitCode {
 fn start_logs(cli: &Cli) {
     let level = match (cli.verbose, &cli.command) {
         (0, Command::Run(_)) => "info",
+        // It starts and stops before people's eyes; what is not ready yet is no news.
+        (0, Command::Demo(_)) => "error",
         (0, _) => "warn",
         (1, _) => "debug",
         (_, _) => "trace",
