@@ -25,6 +25,7 @@
 
 pub mod balance;
 pub mod browser;
+pub mod demo;
 pub mod fault_proxy;
 pub mod http;
 pub mod influx;
@@ -37,6 +38,7 @@ pub mod process;
 pub mod publisher;
 pub mod sample;
 pub mod signature;
+pub mod slow_devices;
 pub mod subscriber;
 pub mod tianlu;
 pub mod wait;
