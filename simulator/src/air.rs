@@ -122,16 +122,16 @@ impl<'a> Station<'a> {
     /// Returns how foul the air is: mean 0, variance about 1; days of it over the city, hours of it over the quarter.
     fn haze(&self, at: &Moment) -> f64 {
         let days = self.shared.stream(Stream::Haze);
-        let (slow, fast) = (days.smooth(at.days() / 2.6), days.among(1).smooth(at.days() / 0.75));
-        let own = self.own.stream(Stream::Gust).smooth(at.days() / 0.35);
-        0.80 * slow + 0.52 * fast + 0.28 * own
+        let (slow, fast) = (days.smooth(at.days() / 2.6), days.among(1).smooth(at.days() / 0.6));
+        let own = self.own.stream(Stream::Gust).smooth(at.days() / 0.28);
+        0.78 * slow + 0.54 * fast + 0.30 * own
     }
 
     fn pm2_5(&self, at: &Moment, haze: f64) -> f64 {
         // Clean air is cleaner than foul air is foul: north wind sweeps within hours.
         let bent = haze - 0.1 * haze * haze;
         let here = exp(0.08 * self.trait_of(0));
-        let noise = exp(0.05 * self.own.stream(Stream::Sensor).normal(at.sample));
+        let noise = exp(0.09 * self.own.stream(Stream::Sensor).normal(at.sample));
         let mean = self.part.pm2_5_median * exp(self.part.spread * bent) * here * noise;
         (mean * around(&DAY_OF_PM, at.hour())).clamp(1.0, 900.0)
     }

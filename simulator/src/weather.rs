@@ -65,10 +65,10 @@ impl Sky {
         }
         let began_s = self.rain_hour.uniform(day) * DAY_S;
         let began_ms = at.day_began_ms(day).saturating_add(crate::maths::floor(began_s * 1000.0));
-        // Short and heavy, or long and light; many small ones, few large ones: the mean of the cube is 1/4.
+        // Short and heavy, or long and light; many small ones, few large ones: the mean of the square is 1/3.
         let lasts_s = 3600.0 * (1.0 + 4.0 * self.rain_length.uniform(day));
         let much = self.rain.uniform(day);
-        let mm = self.climate.rain_mm * (0.25 + 3.0 * much * much * much);
+        let mm = self.climate.rain_mm * (0.2 + 2.4 * much * much);
         Some(Rain { began_ms, lasts_s, mm })
     }
 
@@ -106,8 +106,8 @@ impl Sky {
     /// A wave of one day falls to e^-1 over about 12 cm of loam, and comes late by one radian for that.
     pub(crate) fn soil_c(&self, at: &Moment, depth_cm: f64) -> f64 {
         let depths = depth_cm / 12.0;
-        // The surface under a crop swings about half as far as the air.
-        let swing = 0.5 * self.climate.daily_c * crate::maths::exp(-depths);
+        // The surface under a crop swings less than half as far as the air.
+        let swing = 0.4 * self.climate.daily_c * crate::maths::exp(-depths);
         let late_h = depths * 24.0 / (2.0 * std::f64::consts::PI);
         let spell = 0.6 * self.warmth.smooth(at.days() / 2.5 - depths * 0.2);
         let season = self.climate.mean_c + 1.0 + 0.93 * self.climate.annual_c * at.season();
