@@ -92,6 +92,7 @@ impl<'a> Station<'a> {
 
     /// Writes what it reports: means of the hour before.
     pub(crate) fn report(&self, at: &Moment, payload: &mut Payload<'_>) {
+        let air = self.sky.air(at);
         let haze = self.haze(at);
         let (plume, pm2_5) = (self.plumes(at), self.pm2_5(at, haze));
         let sensor = self.own.stream(Stream::SensorSecond);
@@ -111,11 +112,11 @@ impl<'a> Station<'a> {
         payload.number("no2_ug_m3", no2, 0);
         payload.number("co_mg_m3", (0.3 + 0.009 * (pm2_5 + plume)) * varied(4, 0.06), 1);
         payload.number("o3_ug_m3", o3, 0);
-        payload.number("air_temp_c", self.sky.air_c(at) + 0.3 * self.trait_of(1), 1);
-        payload.number("rh_pct", self.sky.rh_pct(at), 0);
-        payload.number("dew_point_c", self.sky.dew_point_c(at), 1);
+        payload.number("air_temp_c", air.air_c + 0.3 * self.trait_of(1), 1);
+        payload.number("rh_pct", air.rh_pct, 0);
+        payload.number("dew_point_c", air.dew_point_c, 1);
         payload.number("pressure_hpa", self.sky.pressure_hpa(at), 1);
-        payload.number("rain_mm", self.sky.rain_last_hour(at), 1);
+        payload.number("rain_mm", air.rain_mm, 1);
         payload.number("wind_speed_m_s", self.sky.wind_m_s(at), 1);
     }
 

@@ -63,8 +63,9 @@ impl<'a> Probe<'a> {
         let sensor = self.own.stream(Stream::Sensor);
         let tenth = 0.05 * sensor.normal(at.sample);
         let soil_c = self.sky.soil_c(at, 5.0) + 0.4 * self.trait_of(3) + tenth;
-        let air_c = self.sky.air_c(at) + 0.3 * self.trait_of(4) + 2.0 * tenth;
-        let rh = (self.sky.rh_pct(at) + 1.5 * self.trait_of(5) + 10.0 * tenth).clamp(5.0, 100.0);
+        let air = self.sky.air(at);
+        let air_c = air.air_c + 0.3 * self.trait_of(4) + 2.0 * tenth;
+        let rh = (air.rh_pct + 1.5 * self.trait_of(5) + 10.0 * tenth).clamp(5.0, 100.0);
         payload.number("soil_moisture_10cm", shallow, 3);
         payload.number("soil_moisture_30cm", deep, 3);
         payload.number("soil_temp", soil_c, 1);
@@ -87,7 +88,9 @@ impl<'a> Probe<'a> {
         let mut shallow = 0.0;
         let mut deep = 0.0;
         self.waves(at, |wave| {
-            let fast = exp(-wave.since_s / DRAIN_S);
+            // Below the last decimal after two weeks.
+            let is_drained = wave.since_s > 20.0 * DRAIN_S;
+            let fast = if is_drained { 0.0 } else { exp(-wave.since_s / DRAIN_S) };
             let slow = exp(-wave.since_s / (dry_days * DAY_S));
             let left = if self.part.irrigation.is_some() {
                 slow
