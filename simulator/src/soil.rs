@@ -102,7 +102,9 @@ impl<'a> Probe<'a> {
             let arrived = ramp((wave.since_s - 7200.0) / (5.0 * wave.comes_s));
             deep += 0.38 * wave.rise * arrived * exp(-wave.since_s / (2.2 * dry_days * DAY_S));
         });
-        let residual = self.part.residual + 0.023 * self.trait_of(2);
+        // Beds that are filled and watered alike differ less than fields.
+        let differs = if self.part.irrigation.is_some() { 0.006 } else { 0.023 };
+        let residual = self.part.residual + differs * self.trait_of(2);
         let drift = self.own.stream(Stream::Drift).smooth(at.days() / 4.0);
         let by_day = around(&DAY_OF_SOIL, at.hour());
         let noise = self.own.stream(Stream::Sensor).normal(at.sample);
