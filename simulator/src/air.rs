@@ -92,6 +92,7 @@ impl<'a> Station<'a> {
 
     /// Writes what it reports: means of the hour before.
     pub(crate) fn report(&self, at: &Moment, payload: &mut Payload<'_>) {
+        let air = self.sky.air(at);
         let haze = self.haze(at);
         let (plume, pm2_5) = (self.plumes(at), self.pm2_5(at, haze));
         let sensor = self.own.stream(Stream::SensorSecond);
@@ -111,27 +112,27 @@ impl<'a> Station<'a> {
         payload.number("no2_ug_m3", no2, 0);
         payload.number("co_mg_m3", (0.3 + 0.009 * (pm2_5 + plume)) * varied(4, 0.06), 1);
         payload.number("o3_ug_m3", o3, 0);
-        payload.number("air_temp_c", self.sky.air_c(at) + 0.3 * self.trait_of(1), 1);
-        payload.number("rh_pct", self.sky.rh_pct(at), 0);
-        payload.number("dew_point_c", self.sky.dew_point_c(at), 1);
+        payload.number("air_temp_c", air.air_c + 0.3 * self.trait_of(1), 1);
+        payload.number("rh_pct", air.rh_pct, 0);
+        payload.number("dew_point_c", air.dew_point_c, 1);
         payload.number("pressure_hpa", self.sky.pressure_hpa(at), 1);
-        payload.number("rain_mm", self.sky.rain_last_hour(at), 1);
+        payload.number("rain_mm", air.rain_mm, 1);
         payload.number("wind_speed_m_s", self.sky.wind_m_s(at), 1);
     }
 
     /// Returns how foul the air is: mean 0, variance about 1; days of it over the city, hours of it over the quarter.
     fn haze(&self, at: &Moment) -> f64 {
         let days = self.shared.stream(Stream::Haze);
-        let (slow, fast) = (days.smooth(at.days() / 2.6), days.among(1).smooth(at.days() / 0.75));
-        let own = self.own.stream(Stream::Gust).smooth(at.days() / 0.35);
-        0.80 * slow + 0.52 * fast + 0.28 * own
+        let (slow, fast) = (days.smooth(at.days() / 2.6), days.among(1).smooth(at.days() / 0.6));
+        let own = self.own.stream(Stream::Gust).smooth(at.days() / 0.28);
+        0.78 * slow + 0.54 * fast + 0.30 * own
     }
 
     fn pm2_5(&self, at: &Moment, haze: f64) -> f64 {
         // Clean air is cleaner than foul air is foul: north wind sweeps within hours.
         let bent = haze - 0.1 * haze * haze;
         let here = exp(0.08 * self.trait_of(0));
-        let noise = exp(0.05 * self.own.stream(Stream::Sensor).normal(at.sample));
+        let noise = exp(0.09 * self.own.stream(Stream::Sensor).normal(at.sample));
         let mean = self.part.pm2_5_median * exp(self.part.spread * bent) * here * noise;
         (mean * around(&DAY_OF_PM, at.hour())).clamp(1.0, 900.0)
     }

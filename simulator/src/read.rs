@@ -78,7 +78,7 @@ fn site(mut section: Section) -> Option<Site> {
 impl Default for Climate {
     /// The North China plain.
     fn default() -> Self {
-        Self { mean_c: 13.5, annual_c: 14.5, daily_c: 6.3, rainy: 0.18, rain_mm: 11.0 }
+        Self { mean_c: 13.5, annual_c: 14.5, daily_c: 6.3, rainy: 0.14, rain_mm: 11.0 }
     }
 }
 
@@ -113,7 +113,7 @@ fn part(
 
 fn soil(section: &mut Section) -> Option<Kind> {
     let residual = number(section, "residual", (0.0, 0.4)).unwrap_or(0.10);
-    let dry_days = number(section, "dry_days", (0.1, 100.0)).unwrap_or(14.7);
+    let dry_days = number(section, "dry_days", (0.1, 100.0)).unwrap_or(13.5);
     let is_covered = section.truth("covered").unwrap_or(false);
     let irrigation = section.table("irrigation").map(|mut table| {
         let irrigation = (

@@ -20,11 +20,11 @@ const WATERINGS_BACK: i64 = 40;
 /// Pore space above the residual, m3/m3: loam holds 0.46 (AquaCrop texture table).
 const PORES: f64 = 0.34;
 /// What a millimetre of rain adds at 10 cm at first, m3/m3.
-const RISE_PER_MM: f64 = 0.0085;
-/// Share of a wave that drains within days rather than dries.
-const DRAINS: f64 = 0.3;
+const RISE_PER_MM: f64 = 0.0072;
+/// Share of a wave that drains within a day or two rather than dries.
+const DRAINS: f64 = 0.45;
 /// Time in which a third of that is left.
-const DRAIN_S: f64 = 0.9 * DAY_S;
+const DRAIN_S: f64 = 0.7 * DAY_S;
 /// The moisture of a day around its mean: most in the early morning, when nothing evaporates.
 const DAY_OF_SOIL: [f64; 24] = [
     0.3, 0.45, 0.6, 0.75, 0.88, 0.97, 1.0, 0.95, 0.8, 0.55, 0.25, -0.1, -0.42, -0.7, -0.9, -1.0,
@@ -63,8 +63,9 @@ impl<'a> Probe<'a> {
         let sensor = self.own.stream(Stream::Sensor);
         let tenth = 0.05 * sensor.normal(at.sample);
         let soil_c = self.sky.soil_c(at, 5.0) + 0.4 * self.trait_of(3) + tenth;
-        let air_c = self.sky.air_c(at) + 0.3 * self.trait_of(4) + 2.0 * tenth;
-        let rh = (self.sky.rh_pct(at) + 1.5 * self.trait_of(5) + 10.0 * tenth).clamp(5.0, 100.0);
+        let air = self.sky.air(at);
+        let air_c = air.air_c + 0.3 * self.trait_of(4) + 2.0 * tenth;
+        let rh = (air.rh_pct + 1.5 * self.trait_of(5) + 10.0 * tenth).clamp(5.0, 100.0);
         payload.number("soil_moisture_10cm", shallow, 3);
         payload.number("soil_moisture_30cm", deep, 3);
         payload.number("soil_temp", soil_c, 1);
@@ -87,7 +88,9 @@ impl<'a> Probe<'a> {
         let mut shallow = 0.0;
         let mut deep = 0.0;
         self.waves(at, |wave| {
-            let fast = exp(-wave.since_s / DRAIN_S);
+            // Below the last decimal after two weeks.
+            let is_drained = wave.since_s > 20.0 * DRAIN_S;
+            let fast = if is_drained { 0.0 } else { exp(-wave.since_s / DRAIN_S) };
             let slow = exp(-wave.since_s / (dry_days * DAY_S));
             let left = if self.part.irrigation.is_some() {
                 slow
@@ -95,23 +98,25 @@ impl<'a> Probe<'a> {
                 DRAINS * fast + (1.0 - DRAINS) * slow
             };
             shallow += wave.rise * ramp(wave.since_s / wave.comes_s) * left;
-            // Half of it arrives there, hours later, and stays about twice as long.
-            let arrived = ramp((wave.since_s - 7200.0) / (4.0 * wave.comes_s));
-            deep += 0.5 * wave.rise * arrived * exp(-wave.since_s / (2.2 * dry_days * DAY_S));
+            // A good third of it arrives there, hours later, and stays about twice as long.
+            let arrived = ramp((wave.since_s - 7200.0) / (5.0 * wave.comes_s));
+            deep += 0.38 * wave.rise * arrived * exp(-wave.since_s / (2.2 * dry_days * DAY_S));
         });
-        let residual = self.part.residual + 0.018 * self.trait_of(2);
+        // Beds that are filled and watered alike differ less than fields.
+        let differs = if self.part.irrigation.is_some() { 0.006 } else { 0.023 };
+        let residual = self.part.residual + differs * self.trait_of(2);
         let drift = self.own.stream(Stream::Drift).smooth(at.days() / 4.0);
         let by_day = around(&DAY_OF_SOIL, at.hour());
         let noise = self.own.stream(Stream::Sensor).normal(at.sample);
         let second = self.own.stream(Stream::SensorSecond).normal(at.sample);
         [
-            residual + filled(gain * shallow) + 0.0026 * by_day + 0.002 * drift + 0.0004 * noise,
+            residual + filled(gain * shallow) + 0.0008 * by_day + 0.001 * drift + 0.00015 * noise,
             residual
                 + 0.04
                 + filled(gain * deep)
-                + 0.0006 * by_day
-                + 0.002 * drift
-                + 0.0003 * second,
+                + 0.0004 * by_day
+                + 0.001 * drift
+                + 0.0001 * second,
         ]
         .map(|moisture| moisture.clamp(0.02, 0.55))
     }

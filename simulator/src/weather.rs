@@ -24,6 +24,19 @@ pub(crate) struct Rain {
     pub(crate) mm: f64,
 }
 
+/// Air at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Air {
+    /// Its temperature, °C.
+    pub(crate) air_c: f64,
+    /// Its dew point, °C.
+    pub(crate) dew_point_c: f64,
+    /// Its relative humidity, %.
+    pub(crate) rh_pct: f64,
+    /// Rain of the hour before, mm.
+    pub(crate) rain_mm: f64,
+}
+
 /// The weather of a place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sky {
@@ -65,15 +78,15 @@ impl Sky {
         }
         let began_s = self.rain_hour.uniform(day) * DAY_S;
         let began_ms = at.day_began_ms(day).saturating_add(crate::maths::floor(began_s * 1000.0));
-        // Short and heavy, or long and light; many small ones, few large ones: the mean of the cube is 1/4.
+        // Short and heavy, or long and light; many small ones, few large ones: the mean of the square is 1/3.
         let lasts_s = 3600.0 * (1.0 + 4.0 * self.rain_length.uniform(day));
         let much = self.rain.uniform(day);
-        let mm = self.climate.rain_mm * (0.25 + 3.0 * much * much * much);
+        let mm = self.climate.rain_mm * (0.2 + 2.4 * much * much);
         Some(Rain { began_ms, lasts_s, mm })
     }
 
     /// Returns how much rain has fallen in the hour before.
-    pub(crate) fn rain_last_hour(&self, at: &Moment) -> f64 {
+    fn rain_last_hour(&self, at: &Moment) -> f64 {
         let fallen = |day: i64| {
             self.rain_on(at, day).map_or(0.0, |rain| {
                 let since = float(at.ms - rain.began_ms) / 1000.0;
@@ -84,21 +97,22 @@ impl Sky {
         fallen(at.day()) + fallen(at.day() - 1)
     }
 
-    /// Returns the mean of the day around which the temperature swings, °C.
-    pub(crate) fn level_c(&self, at: &Moment) -> f64 {
-        let spell = self.warmth.smooth(at.days() / 2.5);
-        self.climate.mean_c + self.climate.annual_c * at.season() + 2.4 * spell
-    }
-
-    /// Returns how far the temperature swings up and down, °C: less under clouds.
-    pub(crate) fn swing_c(&self, at: &Moment) -> f64 {
-        let clear = ramp(0.5 + 0.3 * self.cloud.smooth(at.days() / 1.3));
-        self.climate.daily_c * (0.45 + 1.1 * clear)
-    }
-
-    /// Returns the air temperature, °C.
-    pub(crate) fn air_c(&self, at: &Moment) -> f64 {
-        self.level_c(at) + self.swing_c(at) * around(&DAY_OF_AIR, at.hour())
+    /// Returns the air.
+    pub(crate) fn air(&self, at: &Moment) -> Air {
+        let days = at.days();
+        let season = self.climate.mean_c + self.climate.annual_c * at.season();
+        // The mean of the day, around which the temperature swings: less under clouds.
+        let level = season + 2.4 * self.warmth.smooth(days / 2.5);
+        let clear = ramp(0.5 + 0.3 * self.cloud.smooth(days / 1.3));
+        let swing = self.climate.daily_c * (0.45 + 1.1 * clear);
+        let air_c = level + swing * around(&DAY_OF_AIR, at.hour());
+        let rain_mm = self.rain_last_hour(at);
+        let dry = 0.75 * swing + 4.0 - 3.0 * self.moisture.smooth(days / 1.1);
+        let dry = if rain_mm > 0.0 { dry * 0.4 } else { dry };
+        let dew_point_c = (level - dry.max(0.5)).min(air_c - 0.3);
+        // Falls 5 to 6 % for each degree between air and dew point (Lawrence 2005), less so where it is low.
+        let rh_pct = (100.0 * crate::maths::exp(-0.06 * (air_c - dew_point_c))).clamp(5.0, 100.0);
+        Air { air_c, dew_point_c, rh_pct, rain_mm }
     }
 
     /// Returns the soil temperature at a depth, °C: the swing of the day is damped and late there.
@@ -106,26 +120,12 @@ impl Sky {
     /// A wave of one day falls to e^-1 over about 12 cm of loam, and comes late by one radian for that.
     pub(crate) fn soil_c(&self, at: &Moment, depth_cm: f64) -> f64 {
         let depths = depth_cm / 12.0;
-        // The surface under a crop swings about half as far as the air.
-        let swing = 0.5 * self.climate.daily_c * crate::maths::exp(-depths);
+        // The surface under a crop swings less than half as far as the air.
+        let swing = 0.4 * self.climate.daily_c * crate::maths::exp(-depths);
         let late_h = depths * 24.0 / (2.0 * std::f64::consts::PI);
         let spell = 0.6 * self.warmth.smooth(at.days() / 2.5 - depths * 0.2);
         let season = self.climate.mean_c + 1.0 + 0.93 * self.climate.annual_c * at.season();
         season + 2.4 * spell + swing * cos((at.hour() - SOIL_NOON_H - late_h) / 24.0)
-    }
-
-    /// Returns the dew point, °C.
-    pub(crate) fn dew_point_c(&self, at: &Moment) -> f64 {
-        let dry = 0.75 * self.swing_c(at) + 4.0 - 3.0 * self.moisture.smooth(at.days() / 1.1);
-        let dry = if self.rain_last_hour(at) > 0.0 { dry * 0.4 } else { dry };
-        (self.level_c(at) - dry.max(0.5)).min(self.air_c(at) - 0.3)
-    }
-
-    /// Returns the relative humidity, %: falls 5 % for each degree between air and dew point (Lawrence 2005).
-    pub(crate) fn rh_pct(&self, at: &Moment) -> f64 {
-        let spread = self.air_c(at) - self.dew_point_c(at);
-        // Beyond 10 degrees the line would go below nothing, so it flattens out.
-        (100.0 * crate::maths::exp(-0.06 * spread)).clamp(5.0, 100.0)
     }
 
     /// Returns the wind speed, m/s.

@@ -3,6 +3,7 @@
 mod args;
 mod lang;
 mod localize;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -13,14 +14,14 @@ use telemetry::text::{Lang, say};
 use tracing_subscriber::EnvFilter;
 
 use crate::load::load;
-use crate::{check, deadletters, demo, doctor, out, replay, rule_commands, run, simulate};
+use crate::{check, deadletters, demo, doctor, out, replay, rule_commands, run};
 
 pub use args::{
     CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DemoArgs, DoctorArgs, Language,
-    Output, ReplayArgs, RulesCommand, RulesListArgs, SimulateArgs, SimulateCommand, SimulateRun,
-    Speed,
+    Output, ReplayArgs, RulesCommand, RulesListArgs, Speed,
 };
 pub use localize::localize;
+pub use simulate::{SimulateArgs, SimulateCommand, SimulateRun};
 
 /// Good.
 pub const GOOD: u8 = 0;
@@ -77,7 +78,7 @@ fn dispatch(cli: Cli, lang: Lang) -> ExitCode {
             }
             None => replay::replay(args, lang),
         },
-        Command::Simulate(args) => simulate::simulate(&args, lang),
+        Command::Simulate(args) => crate::simulate::simulate(&args, lang),
         Command::Rules(command) => rule_commands::run(command, lang),
         Command::Deadletters(command) => deadletters::run(&command, lang),
         Command::Doctor(args) => doctor::doctor(&args, lang),

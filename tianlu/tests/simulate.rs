@@ -1,5 +1,10 @@
 //! `tianlu simulate`: the same bytes, files that a replay reads, brokers, mistakes.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod replay {
     pub(crate) mod broker;
