@@ -49,10 +49,10 @@ pub(crate) struct Taken {
     pub(crate) tick_ms: f64,
     /// Bytes of a snapshot.
     pub(crate) snapshot_bytes: u64,
-    /// Time for which the pipeline stands while it takes one, milliseconds.
-    pub(crate) snapshot_ms: f64,
-    /// Time to restore it, milliseconds.
-    pub(crate) restore_ms: f64,
+    /// Time for which the pipeline stands while it takes one, and the CPU of it, milliseconds.
+    pub(crate) snapshot_ms: [f64; 2],
+    /// Time to restore it, and the CPU of it, milliseconds.
+    pub(crate) restore_ms: [f64; 2],
 }
 
 struct Only(Arc<ActiveConfig>);
@@ -96,15 +96,12 @@ impl State {
         };
         let uplinks_cpu = cpu(&mut run, true) - cpu(&mut run, false);
         let tick_ms = run.tick();
-        let begun = Instant::now();
-        let snapshot = run.pipeline.snapshot();
-        let snapshot_ms = begun.elapsed().as_secs_f64() * 1e3;
+        let (snapshot, snapshot_ms) = timed(|| run.pipeline.snapshot());
         drop(run.pipeline);
-        let begun = Instant::now();
         let shards = NonZeroU16::MIN;
-        let restored =
-            Pipeline::restore(&snapshot, shards, Limits::default(), &run.config).unwrap();
-        let restore_ms = begun.elapsed().as_secs_f64() * 1e3;
+        let restore = || Pipeline::restore(&snapshot, shards, Limits::default(), &run.config);
+        let (restored, restore_ms) = timed(restore);
+        let restored = restored.unwrap();
         assert_eq!(restored.position(), run.position);
         let devices = self.devices as f64;
         Taken {
@@ -118,6 +115,14 @@ impl State {
             restore_ms,
         }
     }
+}
+
+/// Does something; returns its wall and CPU time in milliseconds as well.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, [f64; 2]) {
+    let (begun, cpu) = (Instant::now(), cpu_seconds(std::process::id()));
+    let done = work();
+    let cpu = cpu_seconds(std::process::id()) - cpu;
+    (done, [begun.elapsed().as_secs_f64() * 1e3, cpu * 1e3])
 }
 
 impl Run {
