@@ -234,8 +234,11 @@ pub(super) fn publish5(topic: &str, qos: u8, id: u16) -> Vec<u8> {
 
 /// The DISCONNECT code in the answers, if there is one.
 pub(super) fn disconnect_code(answers: &[u8]) -> Option<u8> {
-    read5(answers).into_iter().find_map(|packet| match packet {
-        v5::Packet::Disconnect(goodbye) => Some(goodbye.reason_code.into()),
-        _ => None,
+    read5(answers).into_iter().find_map(|packet| {
+        let v5::Packet::Disconnect(goodbye) = packet else { return None };
+        Some(goodbye.reason_code.into())
     })
 }
+
+/// Writes a PUBLISH of one of the versions.
+pub(super) type Publishing = fn(&str, u8, u16) -> Vec<u8>;

@@ -10,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::mailbox::CommandError;
 use super::super::terms::Limits;
 use super::rig::{
-    Rig, connect3, connect5, device, disconnect_code, five, publish3, publish5, read5,
+    Publishing, Rig, connect3, connect5, device, disconnect_code, five, publish3, publish5, read5,
 };
 use super::statements::will5;
 
@@ -37,7 +37,7 @@ const PUBCOMP_7: [u8; 4] = [0x70, 2, 0, 7];
 fn acknowledgements_follow_durability_in_order_of_arrival() {
     for version in [4, 5] {
         let mut rig = Rig::new();
-        let (number, publish): (_, fn(&str, u8, u16) -> Vec<u8>) = if version == 5 {
+        let (number, publish): (_, Publishing) = if version == 5 {
             (rig.v5(connect5("c")).0, publish5)
         } else {
             (rig.v3(connect3("c")).0, publish3)
@@ -125,9 +125,8 @@ fn the_window_is_enforced() {
     let limits = Limits { receive_maximum: 2, ..Limits::default() };
     let mut rig = Rig::with(limits);
     let (number, _) = rig.v5(connect5("c"));
-    let three = |publish: fn(&str, u8, u16) -> Vec<u8>| {
-        [publish("a", 1, 1), publish("a", 2, 2), publish("a", 1, 3)].concat()
-    };
+    let three =
+        |publish: Publishing| [publish("a", 1, 1), publish("a", 2, 2), publish("a", 1, 3)].concat();
     assert_eq!(disconnect_code(&rig.send(number, &three(publish5))), Some(0x93));
 
     let (number, _) = rig.v5(connect5("d"));
@@ -350,9 +349,9 @@ fn commands_reach_a_device_once_it_is_back() {
     }
     let commands = |rig: &mut Rig, number: u64| {
         rig.connections.get_mut(&number).unwrap().handle_commands(&mut rig.turn);
-        let found = read5(&rig.answers(number)).into_iter().filter_map(|packet| match packet {
-            v5::Packet::Publish(p) => Some((p.packet_id.unwrap().get(), p.payload, p.dup)),
-            _ => None,
+        let found = read5(&rig.answers(number)).into_iter().filter_map(|packet| {
+            let v5::Packet::Publish(p) = packet else { return None };
+            Some((p.packet_id.unwrap().get(), p.payload, p.dup))
         });
         found.collect::<Vec<_>>()
     };
