@@ -44,7 +44,7 @@ impl Codec {
         if matches!(self, Self::Unknown) {
             *self = match frame::version(frame, body)? {
                 Version::V5 => Self::V5(v5::Codec::new(0, 0)),
-                version => Self::V3(v3::Codec::new(0), version),
+                version @ (Version::V31 | Version::V311) => Self::V3(v3::Codec::new(0), version),
             };
         }
         match self {

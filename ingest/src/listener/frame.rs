@@ -114,8 +114,9 @@ mod tests {
 
     #[test]
     fn a_packet_is_found_once_all_of_it_is_there_and_a_long_length_needs_no_memory() {
+        type Found = Result<Option<Frame>, Fault>;
         let frame = |first, header, total| Ok(Some(Frame { first, header, total }));
-        let cases: [(&[u8], Result<Option<Frame>, Fault>); 11] = [
+        let cases: [(&[u8], Found); 11] = [
             (&[], Ok(None)),
             (&[0xC0], Ok(None)),
             (&[0xC0, 0], frame(0xC0, 2, 2)),

@@ -1,7 +1,7 @@
 //! What the connections of one loop share: the turn, the sessions, who waits for what. One thread, no locks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -67,8 +67,8 @@ pub(crate) struct Hub {
     /// Connections that have proven nothing yet, oldest first.
     unproven: RefCell<BTreeSet<ConnectionNumber>>,
     unproven_max: usize,
-    /// Who waits for which record to become durable, in the order of records.
-    awaiting: RefCell<VecDeque<(u64, Rc<Member>)>>,
+    /// Who waits for which record to become durable.
+    awaiting: RefCell<BTreeMap<(u64, ConnectionNumber), Rc<Member>>>,
     /// Who waits for room in the intake buffer.
     paused: RefCell<Vec<Rc<Member>>>,
     next_number: Cell<ConnectionNumber>,
@@ -201,7 +201,8 @@ impl Hub {
     pub(crate) fn await_durable(&self, member: &Rc<Member>, record: u64) {
         if record > member.registered.get() {
             member.registered.set(record);
-            self.awaiting.borrow_mut().push_back((record, Rc::clone(member)));
+            let key = (record, member.number);
+            self.awaiting.borrow_mut().insert(key, Rc::clone(member));
         }
     }
 
@@ -247,10 +248,11 @@ impl Hub {
         }
         self.durable.set(progress.durable);
         let mut awaiting = self.awaiting.borrow_mut();
-        while awaiting.front().is_some_and(|(record, _)| *record <= progress.durable) {
-            if let Some((_, member)) = awaiting.pop_front() {
-                member.wake();
+        while let Some(first) = awaiting.first_entry() {
+            if first.key().0 > progress.durable {
+                break;
             }
+            first.remove().wake();
         }
     }
 
@@ -299,7 +301,10 @@ impl Hub {
 
     /// Ends every connection.
     pub(crate) fn end_all(&self, now: Instant) {
-        self.all().iter().for_each(|member| self.end(now, member, Fault::ShuttingDown));
+        for member in self.all() {
+            member.connection.borrow_mut().handle_durable(self.durable.get());
+            self.end(now, &member, Fault::ShuttingDown);
+        }
     }
 
     pub(crate) fn wake_all(&self) {

@@ -25,6 +25,8 @@ mod config;
 mod connect;
 mod connection;
 mod credentials;
+#[doc(hidden)]
+pub mod drive;
 mod fault;
 mod frame;
 mod hub;
@@ -48,3 +50,6 @@ pub use run::Listener;
 pub use terms::Limits;
 
 pub(crate) use fault::Fault;
+
+#[cfg(test)]
+mod tests;

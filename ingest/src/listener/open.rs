@@ -151,7 +151,8 @@ impl Open {
             None => {}
         }
         // [MQTT-3.3.2-1], [MQTT-3.3.2-2]; what was permitted before is a topic name.
-        if *publish.topic != *self.permitted.1 && Terms::is_no_topic(&publish.topic) {
+        let is_known = !publish.topic.is_empty() && *publish.topic == *self.permitted.1;
+        if !is_known && Terms::is_no_topic(&publish.topic) {
             return Err(Fault::TopicInvalid);
         }
         // [MQTT-3.2.2-14] Retain Available is 0. MQTT 3 cannot say so: there it is a message like others.

@@ -215,15 +215,13 @@ async fn hand_over(hub: Rc<Hub>, handover: Handover) {
         }
         hub.note_records();
         let mut uplinks = hub.turn.borrow_mut().take();
+        let epoch = hub.turn.borrow().epoch;
+        let of_epoch = |uplink: &&Incoming| uplink.ack.is_some_and(|token| token.epoch() == epoch);
+        // Before they are given: the acknowledgement may be faster than this thread.
+        hub.acks.handed_over(epoch, uplinks.iter().filter(of_epoch).count());
         while !uplinks.is_empty() {
-            let epoch = hub.turn.borrow().epoch;
-            let of_epoch = |uplink: &&Incoming| uplink.ack.is_some_and(|t| t.epoch() == epoch);
-            let count = uplinks.iter().filter(of_epoch).count();
             match handover.give(uplinks) {
-                Ok(()) => {
-                    hub.acks.handed_over(epoch, count);
-                    uplinks = Vec::new();
-                }
+                Ok(()) => break,
                 Err(Refused::Closed) => return,
                 Err(Refused::Full(kept)) => {
                     hub.set_blocked(true);

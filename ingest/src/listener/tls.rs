@@ -70,13 +70,13 @@ pub(crate) fn name_in(certificate: &[u8]) -> Option<String> {
     let common =
         attributes.filter(|attribute| attribute.oid == COMMON_NAME).find_map(|attribute| {
             let value = &attribute.value;
-            match value.tag() {
-                Tag::Utf8String => Some(value.decode_as::<Utf8StringRef<'_>>().ok()?.to_string()),
-                Tag::PrintableString => {
-                    Some(value.decode_as::<PrintableStringRef<'_>>().ok()?.to_string())
-                }
-                Tag::Ia5String => Some(value.decode_as::<Ia5StringRef<'_>>().ok()?.to_string()),
-                _ => None,
+            let tag = value.tag();
+            if tag == Tag::Utf8String {
+                Some(value.decode_as::<Utf8StringRef<'_>>().ok()?.to_string())
+            } else if tag == Tag::PrintableString {
+                Some(value.decode_as::<PrintableStringRef<'_>>().ok()?.to_string())
+            } else {
+                Some(value.decode_as::<Ia5StringRef<'_>>().ok()?.to_string())
             }
         });
     common.or_else(|| {

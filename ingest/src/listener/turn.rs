@@ -110,11 +110,4 @@ impl Turn {
         self.bytes = 0;
         std::mem::take(&mut self.uplinks)
     }
-
-    /// Puts back what could not be handed over; nothing was gathered since.
-    pub(crate) fn put_back(&mut self, uplinks: Vec<Incoming>) {
-        debug_assert!(self.uplinks.is_empty(), "the order of arrival would be lost");
-        self.bytes = uplinks.iter().map(|u| u.topic.len() + u.payload.len() + OVERHEAD).sum();
-        self.uplinks = uplinks;
-    }
 }
