@@ -92,7 +92,7 @@ fn fill<'a>(
     lines: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), Box<dyn Error>> {
     let count = lines.clone().count();
-    let values: usize = lines.clone().filter_map(|line| Some(numbers(line)?)).sum();
+    let values: usize = lines.clone().filter_map(numbers).sum();
     let (mut taking, mut flushing) = (0.0, 0.0);
     let (mut flushes, mut last) = (0, EventTime::from_nanos(0));
     let mut lines = lines.peekable();
@@ -101,7 +101,7 @@ fn fill<'a>(
         for line in lines.by_ref() {
             last = EventTime::from_nanos(line.rsplit(' ').next().unwrap_or_default().parse()?);
             if let Some(refused) = history.take(EntryKey { position: 0, index: 0 }, line, last) {
-                return Err(refused.detail.into());
+                return Err(refused.detail.into_string().into());
             }
             if history.tail().bytes >= history.options().flush_bytes {
                 break;

@@ -11,8 +11,9 @@ use parquet::data_type::ByteArray;
 use super::error::{HistoryError, in_file};
 use super::index::Index;
 use super::reader::{ColumnCursor, Parquet};
+use super::rows::Row;
 use super::series::{Series, tag_order};
-use super::tail::{FrozenPart, Row};
+use super::tail::FrozenPart;
 use super::value::{Column, Value};
 use super::writer::{Cell, Chunk, Layout, Values, Writer};
 
@@ -112,10 +113,11 @@ pub(super) struct MemorySource<'a> {
 
 impl<'a> MemorySource<'a> {
     pub(super) fn new(part: &'a FrozenPart, plan: &Plan) -> Self {
-        let number = |id: &u32| part.series.get(id).map_or(u32::MAX, |series| plan.number(series));
-        let numbers: BTreeMap<u32, u32> = part.series.keys().map(|id| (*id, number(id))).collect();
-        let key = |(id, time): (u32, i64)| (numbers.get(&id).copied().unwrap_or(u32::MAX), time);
-        let mut rows: Vec<_> = part.part.rows.iter().map(|(at, row)| (key(*at), row)).collect();
+        let mut rows: Vec<((u32, i64), &Row)> = Vec::new();
+        for (id, of_series) in &part.part.series {
+            let number = part.series.get(id).map_or(u32::MAX, |series| plan.number(series));
+            rows.extend(of_series.iter().map(|(time, row)| ((number, time), row)));
+        }
         rows.sort_by_key(|(key, _)| *key);
         let mut rows = rows.into_iter();
         let current = rows.next();

@@ -25,7 +25,7 @@
 //! Types of fields hold for a measurement and UTC month: a point whose field has another type than that
 //! month's points is refused, as is one older than the retention.
 //!
-//! Pure: `name`, `manifest`, `series`, `tail`, `policy`. It does not: loop, keep a clock, or move a
+//! Pure: `name`, `manifest`, `series`, `rows`, `tail`, `policy`. It does not: loop, keep a clock, or move a
 //! cursor (the engine's), hide points older than the retention from reads before their file is deleted,
 //! or keep other readers from seeing files that a flush or merge is about to replace.
 
@@ -42,6 +42,7 @@ mod open;
 mod policy;
 mod query;
 mod reader;
+mod rows;
 mod series;
 mod sink;
 mod tail;
@@ -67,7 +68,7 @@ use tail::{Memtable, MonthColumns, Taken};
 pub use disk::HistoryDisk;
 pub use error::HistoryError;
 pub use maintain::Maintained;
-pub use tail::Size as TailSize;
+pub use rows::Size as TailSize;
 
 /// Longest cursor.
 pub const CURSOR_BYTES_MAX: usize = 255;

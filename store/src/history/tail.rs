@@ -3,12 +3,13 @@
 //! Pure. It ends as a [`Memtable`] that a flush writes; the next one begins empty. What it remembers
 //! beyond that, names of series and types of columns, can be forgotten and found again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use telemetry::line_protocol::Line;
 
 use super::name::{Span, folder};
+use super::rows::{Row, Rows, Size, insert, put};
 use super::series::{Series, tag_order};
 use super::value::{Column, Value};
 use crate::RejectReason;
@@ -19,20 +20,16 @@ const SERIES_KEPT: usize = 200_000;
 const MONTHS_KEPT: usize = 4_096;
 /// Most fields of a measurement in one month.
 pub(super) const FIELDS_MAX: usize = 4_096;
-/// What a row costs beside its cells: its key, its share of the tree.
-const ROW_BYTES: usize = 64;
+/// What the name of a series costs beside its text.
 const SERIES_BYTES: usize = 256;
 
 /// Takes the rows of one series: its measurement and tags, the part and its number there, the columns.
 pub(super) type Show<'a> = dyn FnMut(&Arc<str>, &Arc<Series>, &Part, u32, &[Column]) + 'a;
 
-/// Cells of one point, in no order: a column's number and its value.
-pub(super) type Row = Vec<(u16, Value)>;
-
-/// Rows of one measurement and day, by series and time.
+/// Rows of one measurement and day, by series.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    pub(super) rows: BTreeMap<(u32, i64), Row>,
+    pub(super) series: HashMap<u32, Rows>,
 }
 
 /// What columns a measurement has in a UTC month: the longest span of a file, so that any files of one
@@ -96,7 +93,8 @@ impl FrozenPart {
     /// Returns the fields that have a value.
     pub(super) fn used_fields(&self) -> Vec<&Column> {
         let mut is_used = vec![false; self.fields.len()];
-        for (column, _) in self.part.rows.values().flatten() {
+        let rows = self.part.series.values().flat_map(Rows::iter);
+        for (column, _) in rows.flat_map(|(_, row)| row) {
             if let Some(used) = is_used.get_mut(usize::from(*column)) {
                 *used = true;
             }
@@ -114,15 +112,6 @@ impl FrozenPart {
         }
         names.into_iter().collect()
     }
-}
-
-/// How much the tail holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
-    /// Points; one that was merged with another counts once.
-    pub rows: usize,
-    /// Bytes of memory, about.
-    pub bytes: usize,
 }
 
 /// What became of a line.
@@ -190,7 +179,8 @@ impl Tail {
             columns.add(&[], known.series.0.iter().map(|(name, _)| name));
             known.last = Some((day, month));
         }
-        insert(parts.entry((known.measurement, day)).or_default(), (id, time), row, size);
+        let part = parts.entry((known.measurement, day)).or_default();
+        insert(part.series.entry(id).or_default().at(time), row, size);
         Taken::Yes
     }
 
@@ -248,14 +238,8 @@ impl Tail {
     }
 
     fn frozen(&self, (measurement, day): (u32, i32), part: Part) -> FrozenPart {
-        let mut series = HashMap::new();
-        for (id, _) in part.rows.keys() {
-            if !series.contains_key(id)
-                && let Some(known) = self.series.get(*id as usize)
-            {
-                series.insert(*id, Arc::clone(&known.series));
-            }
-        }
+        let known = |id: &u32| Some((*id, Arc::clone(&self.series.get(*id as usize)?.series)));
+        let series = part.series.keys().filter_map(known).collect();
         let fields = self.columns(measurement, day).map(|columns| columns.fields.clone());
         FrozenPart {
             measurement: self.measurements.get(measurement as usize).cloned().unwrap_or_default(),
@@ -284,36 +268,6 @@ impl Tail {
                 }
             }
         }
-    }
-}
-
-fn insert(part: &mut Part, key: (u32, i64), row: Row, size: &mut Size) {
-    let bytes = |row: &Row| -> usize {
-        row.iter().map(|(_, value)| size_of::<(u16, Value)>() + value.heap_bytes()).sum()
-    };
-    size.bytes += bytes(&row);
-    match part.rows.entry(key) {
-        std::collections::btree_map::Entry::Vacant(place) => {
-            place.insert(row);
-            size.rows += 1;
-            size.bytes += ROW_BYTES;
-        }
-        std::collections::btree_map::Entry::Occupied(mut place) => {
-            let known = place.get_mut();
-            size.bytes = size.bytes.saturating_sub(bytes(known) + bytes(&row));
-            for (column, value) in row {
-                put(known, column, value);
-            }
-            size.bytes += bytes(known);
-        }
-    }
-}
-
-/// Sets a cell: the newer value of a field replaces the older one.
-fn put(row: &mut Row, column: u16, value: Value) {
-    match row.iter_mut().find(|(known, _)| *known == column) {
-        Some((_, known)) => *known = value,
-        None => row.push((column, value)),
     }
 }
 
