@@ -91,14 +91,25 @@ pub(super) fn merge(
     fields: usize,
     out: &mut Writer<'_>,
 ) -> Result<(), HistoryError> {
-    while let Some(head) = sources.iter().filter_map(|source| source.head()).min() {
+    let mut heads: Vec<Option<(u32, i64)>> = sources.iter().map(|source| source.head()).collect();
+    while let Some(head) = heads.iter().flatten().min().copied() {
         out.row(head.0, head.1)?;
         for at in 0..fields {
-            let newest = sources.iter().rev().filter(|source| source.head() == Some(head));
-            out.cell(at, newest.filter_map(|source| source.cell(at)).next());
+            let mut newest = sources.iter().zip(&heads).rev();
+            out.cell(
+                at,
+                newest.find_map(
+                    |(source, at_head)| {
+                        if *at_head == Some(head) { source.cell(at) } else { None }
+                    },
+                ),
+            );
         }
-        for source in sources.iter_mut().filter(|source| source.head() == Some(head)) {
-            source.advance()?;
+        for (source, at_head) in sources.iter_mut().zip(&mut heads) {
+            if *at_head == Some(head) {
+                source.advance()?;
+                *at_head = source.head();
+            }
         }
     }
     Ok(())
