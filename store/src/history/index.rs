@@ -1,6 +1,7 @@
 //! Which rows of a file belong to which series: rows are sorted by series, so each has one run.
+//!
+//! The footer has the length of each run, so only one row of a run is read to know its tags.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parquet::data_type::{AsBytes as _, ByteArray};
@@ -9,9 +10,6 @@ use super::error::{HistoryError, damaged, in_file};
 use super::reader::{ColumnCursor, Parquet};
 use super::series::Series;
 use super::writer::{Chunk, Values};
-
-/// Rows decoded at once.
-const BATCH: usize = 8_192;
 
 /// Rows of one series.
 #[derive(Debug, Clone)]
@@ -33,119 +31,96 @@ impl Index {
     /// Returns the runs of a device.
     pub(super) fn device(&self, tenant: &str, device: &str) -> &[Run] {
         let key =
-            |run: &Run| (run.series.tag("tenant") < tenant, run.series.tag("tenant") == tenant);
-        let before = |run: &Run| {
-            let (is_less, is_equal) = key(run);
-            is_less || (is_equal && run.series.tag("device") < device)
-        };
-        let within =
-            |run: &Run| run.series.tag("tenant") == tenant && run.series.tag("device") == device;
-        let from = self.runs.partition_point(before);
+            |run: &Run| (run.series.tag("tenant"), run.series.tag("device")).cmp(&(tenant, device));
+        let from = self.runs.partition_point(|run| key(run).is_lt());
         let runs = self.runs.get(from..).unwrap_or_default();
-        let to = runs.partition_point(within);
+        let to = runs.partition_point(|run| key(run).is_eq());
         runs.get(..to).unwrap_or_default()
     }
 
-    /// Reads the tags of every row.
+    /// Reads the tags of each run.
     pub(super) fn read(file: &Parquet) -> Result<Self, HistoryError> {
-        let mut builder = Builder::default();
-        for (group, rows) in file.groups().enumerate() {
-            let mut columns = Vec::new();
-            for at in 0..file.tags.len() {
-                let cursor = file.column(group, Parquet::tag_column(at))?;
-                let chunk = cursor.chunk();
-                columns.push((cursor, chunk));
-            }
-            let mut left = rows;
-            while left > 0 {
-                let batch = left.min(BATCH);
-                read_batch(&mut columns, batch).map_err(in_file(&file.path))?;
-                builder.add(file, batch, &columns)?;
-                left -= batch;
-            }
+        let mut tags: Vec<TagReader> = Vec::new();
+        for at in 0..file.tags.len() {
+            tags.push(TagReader::new(file, at)?);
         }
-        Ok(Self { runs: builder.runs })
+        let (mut runs, mut first): (Vec<Run>, usize) = (Vec::new(), 0);
+        for rows in &file.runs {
+            let mut series = Vec::new();
+            for (name, tag) in file.tags.iter().zip(&mut tags) {
+                if let Some(value) = tag.value(file, first)? {
+                    series.push((Arc::clone(name), value));
+                }
+            }
+            let series = Arc::new(Series(series.into()));
+            if runs.last().is_some_and(|last| last.series >= series) {
+                return Err(damaged(&file.path, "its series are not in order"));
+            }
+            runs.push(Run { series, first, rows: *rows });
+            first += rows;
+        }
+        if first != file.groups().sum::<usize>() {
+            return Err(damaged(&file.path, "its series do not have all its rows"));
+        }
+        Ok(Self { runs })
     }
 }
 
-fn read_batch(columns: &mut [(ColumnCursor, Chunk)], rows: usize) -> parquet::errors::Result<()> {
-    for (cursor, chunk) in columns {
-        chunk.clear();
-        cursor.read(rows, chunk)?;
+/// Reads single rows of a tag's column, forward.
+struct TagReader {
+    column: usize,
+    cursor: Option<(ColumnCursor, Chunk)>,
+    /// The row group that the cursor is in, its first row and the one behind its last.
+    group: usize,
+    rows: (usize, usize),
+    /// The next row of the cursor.
+    next: usize,
+    /// The value before: in sorted rows most tags repeat.
+    last: Option<(ByteArray, Arc<str>)>,
+}
+
+impl TagReader {
+    fn new(file: &Parquet, at: usize) -> Result<Self, HistoryError> {
+        let column = Parquet::tag_column(at);
+        let rows = (0, file.groups().next().unwrap_or(0));
+        let mut reader = Self { column, cursor: None, group: 0, rows, next: 0, last: None };
+        reader.begin(file)?;
+        Ok(reader)
     }
-    Ok(())
-}
 
-#[derive(Debug, Default)]
-struct Builder {
-    runs: Vec<Run>,
-    /// Tags of the last row.
-    last: Vec<Option<ByteArray>>,
-    rows: usize,
-    known: HashMap<Box<str>, Arc<str>>,
-}
-
-impl Builder {
-    fn add(
-        &mut self,
-        file: &Parquet,
-        rows: usize,
-        columns: &[(ColumnCursor, Chunk)],
-    ) -> Result<(), HistoryError> {
-        let mut values: Vec<_> = columns.iter().map(|(_, chunk)| column(chunk)).collect();
-        for row in 0..rows {
-            let mut is_new = self.runs.is_empty();
-            for (at, (levels, texts)) in values.iter_mut().enumerate() {
-                let is_there = levels.get(row).is_some_and(|level| *level == 1);
-                let value = if is_there { texts.next() } else { None };
-                if self.last.len() <= at {
-                    self.last.push(value.cloned());
-                } else if let Some(last) = self.last.get_mut(at)
-                    && last.as_ref().map(ByteArray::as_bytes) != value.map(ByteArray::as_bytes)
-                {
-                    *last = value.cloned();
-                    is_new = true;
-                }
-            }
-            if is_new {
-                let series = Arc::new(self.series(file)?);
-                if self.runs.last().is_some_and(|last| last.series >= series) {
-                    return Err(damaged(&file.path, "its series are not in order"));
-                }
-                self.runs.push(Run { series, first: self.rows, rows: 0 });
-            }
-            if let Some(run) = self.runs.last_mut() {
-                run.rows += 1;
-            }
-            self.rows += 1;
+    fn begin(&mut self, file: &Parquet) -> Result<(), HistoryError> {
+        self.cursor = None;
+        if self.rows.0 < self.rows.1 {
+            let cursor = file.column(self.group, self.column)?;
+            let chunk = cursor.chunk();
+            self.cursor = Some((cursor, chunk));
         }
+        self.next = self.rows.0;
         Ok(())
     }
 
-    fn series(&mut self, file: &Parquet) -> Result<Series, HistoryError> {
-        let mut tags = Vec::new();
-        for (name, value) in file.tags.iter().zip(&self.last) {
-            let Some(value) = value else { continue };
-            let text = str::from_utf8(value.as_bytes());
-            let text = text.map_err(|_| damaged(&file.path, "a tag is no text"))?;
-            let value = match self.known.get(text) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let value = Arc::<str>::from(text);
-                    self.known.insert(text.into(), Arc::clone(&value));
-                    value
-                }
-            };
-            tags.push((Arc::clone(name), value));
+    fn value(&mut self, file: &Parquet, row: usize) -> Result<Option<Arc<str>>, HistoryError> {
+        while row >= self.rows.1 {
+            let Some(rows) = file.groups().nth(self.group + 1) else { return Ok(None) };
+            self.group += 1;
+            self.rows = (self.rows.1, self.rows.1 + rows);
+            self.begin(file)?;
         }
-        Ok(Series(tags.into()))
+        let Some((cursor, chunk)) = &mut self.cursor else { return Ok(None) };
+        chunk.clear();
+        let read = cursor.skip(row - self.next).and_then(|()| cursor.read(1, chunk));
+        read.map_err(in_file(&file.path))?;
+        self.next = row + 1;
+        let Values::Text(values) = &chunk.values else { return Ok(None) };
+        let Some(value) = values.first() else { return Ok(None) };
+        if let Some((last, text)) = &self.last
+            && last == value
+        {
+            return Ok(Some(Arc::clone(text)));
+        }
+        let text = str::from_utf8(value.as_bytes());
+        let text: Arc<str> = text.map_err(|_| damaged(&file.path, "a tag is no text"))?.into();
+        self.last = Some((value.clone(), Arc::clone(&text)));
+        Ok(Some(text))
     }
-}
-
-fn column(chunk: &Chunk) -> (&[i16], std::slice::Iter<'_, ByteArray>) {
-    let values: &[ByteArray] = match &chunk.values {
-        Values::Text(values) => values,
-        Values::Float(_) | Values::Int(_) | Values::Bool(_) => &[],
-    };
-    (&chunk.levels, values.iter())
 }

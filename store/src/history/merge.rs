@@ -11,8 +11,9 @@ use parquet::data_type::ByteArray;
 use super::error::{HistoryError, in_file};
 use super::index::Index;
 use super::reader::{ColumnCursor, Parquet};
+use super::rows::Row;
 use super::series::{Series, tag_order};
-use super::tail::{FrozenPart, Row};
+use super::tail::FrozenPart;
 use super::value::{Column, Value};
 use super::writer::{Cell, Chunk, Layout, Values, Writer};
 
@@ -90,14 +91,25 @@ pub(super) fn merge(
     fields: usize,
     out: &mut Writer<'_>,
 ) -> Result<(), HistoryError> {
-    while let Some(head) = sources.iter().filter_map(|source| source.head()).min() {
+    let mut heads: Vec<Option<(u32, i64)>> = sources.iter().map(|source| source.head()).collect();
+    while let Some(head) = heads.iter().flatten().min().copied() {
         out.row(head.0, head.1)?;
         for at in 0..fields {
-            let newest = sources.iter().rev().filter(|source| source.head() == Some(head));
-            out.cell(at, newest.filter_map(|source| source.cell(at)).next());
+            let mut newest = sources.iter().zip(&heads).rev();
+            out.cell(
+                at,
+                newest.find_map(
+                    |(source, at_head)| {
+                        if *at_head == Some(head) { source.cell(at) } else { None }
+                    },
+                ),
+            );
         }
-        for source in sources.iter_mut().filter(|source| source.head() == Some(head)) {
-            source.advance()?;
+        for (source, at_head) in sources.iter_mut().zip(&mut heads) {
+            if *at_head == Some(head) {
+                source.advance()?;
+                *at_head = source.head();
+            }
         }
     }
     Ok(())
@@ -112,10 +124,11 @@ pub(super) struct MemorySource<'a> {
 
 impl<'a> MemorySource<'a> {
     pub(super) fn new(part: &'a FrozenPart, plan: &Plan) -> Self {
-        let number = |id: &u32| part.series.get(id).map_or(u32::MAX, |series| plan.number(series));
-        let numbers: BTreeMap<u32, u32> = part.series.keys().map(|id| (*id, number(id))).collect();
-        let key = |(id, time): (u32, i64)| (numbers.get(&id).copied().unwrap_or(u32::MAX), time);
-        let mut rows: Vec<_> = part.part.rows.iter().map(|(at, row)| (key(*at), row)).collect();
+        let mut rows: Vec<((u32, i64), &Row)> = Vec::new();
+        for (id, of_series) in &part.part.series {
+            let number = part.series.get(id).map_or(u32::MAX, |series| plan.number(series));
+            rows.extend(of_series.iter().map(|(time, row)| ((number, time), row)));
+        }
         rows.sort_by_key(|(key, _)| *key);
         let mut rows = rows.into_iter();
         let current = rows.next();

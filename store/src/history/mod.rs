@@ -25,7 +25,7 @@
 //! Types of fields hold for a measurement and UTC month: a point whose field has another type than that
 //! month's points is refused, as is one older than the retention.
 //!
-//! Pure: `name`, `manifest`, `series`, `tail`, `policy`. It does not: loop, keep a clock, or move a
+//! Pure: `name`, `manifest`, `series`, `rows`, `tail`, `policy`. It does not: loop, keep a clock, or move a
 //! cursor (the engine's), hide points older than the retention from reads before their file is deleted,
 //! or keep other readers from seeing files that a flush or merge is about to replace.
 
@@ -42,6 +42,7 @@ mod open;
 mod policy;
 mod query;
 mod reader;
+mod rows;
 mod series;
 mod sink;
 mod tail;
@@ -54,7 +55,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use journal::{DiskFile, RealDisk};
-use telemetry::line_protocol::parse_line;
 use telemetry::time::EventTime;
 
 use crate::{DETAIL_MAX, EntryKey, RejectReason, Rejected, cut};
@@ -67,7 +67,7 @@ use tail::{Memtable, MonthColumns, Taken};
 pub use disk::HistoryDisk;
 pub use error::HistoryError;
 pub use maintain::Maintained;
-pub use tail::Size as TailSize;
+pub use rows::Size as TailSize;
 
 /// Longest cursor.
 pub const CURSOR_BYTES_MAX: usize = 255;
@@ -199,21 +199,12 @@ impl History {
     }
 
     fn take_or_refuse(&self, text: &str, now: EventTime) -> Result<(), (RejectReason, String)> {
-        let refused = |detail: String| (RejectReason::StoreRejected, detail);
-        let line =
-            parse_line(text).map_err(|error| refused(format!("not line protocol: {error}")))?;
-        let time = line.time.ok_or_else(|| refused("a line without a time".to_owned()))?;
-        let bound = now.minus(self.options.retention);
-        if EventTime::from_nanos(time) < bound {
-            let detail = format!("older than the history keeps ({bound})");
-            return Err((RejectReason::OutsideRetention, detail));
-        }
-        let prefix = prefix(text);
+        let bound = now.minus(self.options.retention).as_nanos();
         loop {
             let taken = {
                 let mut state = lock(&self.state);
                 state.now = state.now.max(Some(now));
-                state.tail.take(prefix, &line, time)
+                state.tail.take(text, bound)
             };
             match taken {
                 Taken::Yes => return Ok(()),
@@ -280,20 +271,6 @@ impl History {
         let files = Arc::clone(&lock(&self.state).files);
         files.iter().fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.bytes))
     }
-}
-
-/// Returns measurement and tags as they are written: everything before the first space that is not
-/// escaped.
-fn prefix(line: &str) -> &str {
-    let bytes = line.as_bytes();
-    let mut before = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte == b' ' && before != b'\\' {
-            return line.get(..at).unwrap_or_default();
-        }
-        before = *byte;
-    }
-    line
 }
 
 /// Locks; a panic elsewhere has left no half-done state behind, since each change is one assignment.

@@ -1,7 +1,8 @@
 //! Which files to merge next. Pure.
 //!
-//! - **While a day grows**, the newest files are merged once there are eight of about one size: a day has
-//!   a number of files that grows with the logarithm of its flushes, and a row is rewritten that often.
+//! - **While a day grows**, the newest files are merged once eight of them span about the same number of
+//!   flushes: its files, and how often a row is rewritten, grow with the logarithm of its flushes, whatever
+//!   the sizes.
 //! - **A day that is over** and quiet becomes one file.
 //! - **A month that is over** and quiet becomes one file where it is small: the overhead of a file would
 //!   be more than its data. It is deleted as a whole, so its first day is kept up to a month longer.
@@ -16,12 +17,9 @@ use telemetry::time::EventTime;
 
 use super::name::{FileName, Span};
 
-/// Files of about one size that are merged at once.
-const FAN_IN: u64 = 8;
-/// How many times their mean an older file may be to count as of one size with the newer ones.
-const ALIKE: u64 = 4;
-/// Most files of a day that are left alone whatever their sizes.
-const DAY_FILES_MAX: usize = 40;
+/// Files of one level that are merged at once. A level spans eight times the flushes of the one below, so
+/// eight files of one level make a file of a higher one.
+const FAN_IN: usize = 8;
 /// Most files merged at once: each is open and holds a batch.
 const FILES_MAX: usize = 64;
 /// How long after its end, and after the last flush into it, a day is whole.
@@ -81,25 +79,22 @@ fn day_merge(
     if members.len() > 1 && is_quiet(files, members, span, (now, DAY_QUIET)) {
         return Some(members.iter().take(FILES_MAX).copied().collect());
     }
-    if members.len() >= DAY_FILES_MAX {
-        return Some(newest_of(members, FILES_MAX));
-    }
-    let mut newest = 0;
-    let mut held = 0;
-    for at in members.iter().rev() {
-        let bytes = files.get(*at).map_or(0, |file| file.bytes);
-        let is_larger = if newest < FAN_IN {
-            newest * bytes > ALIKE * held && newest > 0
-        } else {
-            bytes > 2 * held
-        };
-        if is_larger {
-            break;
-        }
-        held += bytes;
-        newest += 1;
-    }
-    (newest >= FAN_IN).then(|| newest_of(members, usize::try_from(newest).unwrap_or(FILES_MAX)))
+    let level = |at: &usize| files.get(*at).map_or(0, |file| level(&file.name));
+    let highest = members.iter().map(level).max()?;
+    let due = (0..=highest).find_map(|wanted| {
+        let newest: Vec<u32> =
+            members.iter().rev().map(level).take_while(|level| *level <= wanted).collect();
+        let alike = newest.iter().filter(|level| **level == wanted).count();
+        (alike >= FAN_IN).then_some(newest.len())
+    });
+    let due = due.or_else(|| (members.len() >= FILES_MAX).then_some(FILES_MAX))?;
+    Some(newest_of(members, due.min(FILES_MAX)))
+}
+
+/// Returns how many times the flushes of a file can be divided by [`FAN_IN`].
+const fn level(name: &FileName) -> u32 {
+    let flushes = name.last.saturating_sub(name.first).saturating_add(1);
+    flushes.ilog2() / FAN_IN.ilog2()
 }
 
 fn newest_of(members: &[usize], count: usize) -> Vec<usize> {
@@ -162,14 +157,14 @@ mod tests {
             let start = at("2026-11-25T00:00:00Z");
             for flush in 1..=8_640_u64 {
                 let now = start.plus(Duration::from_secs(10 * flush - 1));
-                let bytes = sizes[flush as usize % sizes.len()];
+                let bytes = sizes[usize::try_from(flush).unwrap() % sizes.len()];
                 files.push(file(day("2026-11-25"), (flush, flush), bytes, now));
                 total += bytes;
                 settle(&mut files, now, &mut rewritten);
                 most = most.max(files.len());
             }
-            assert!(most <= DAY_FILES_MAX, "{most} files with {sizes:?}");
-            assert!(rewritten < 12 * total, "{rewritten} of {total} with {sizes:?}");
+            assert!(most <= 5 * FAN_IN, "{most} files with {sizes:?}");
+            assert!(rewritten <= 5 * total, "{rewritten} of {total} with {sizes:?}");
             settle(&mut files, at("2026-11-26T00:30:00Z"), &mut rewritten);
             assert!(files.len() > 1, "half an hour after its end the day may still grow");
             settle(&mut files, at("2026-11-26T01:00:00Z"), &mut rewritten);

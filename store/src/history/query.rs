@@ -15,8 +15,9 @@ use super::files::{Entry, Files};
 use super::index::Run;
 use super::name::Span;
 use super::reader::Parquet;
+use super::rows::Row;
 use super::series::Series;
-use super::tail::{Part, Row};
+use super::tail::Part;
 use super::value::{Column, Kind};
 use super::writer::{Chunk, Values};
 use super::{History, Window, lock};
@@ -248,8 +249,11 @@ fn tail_points(part: &Part, id: u32, fields: &[Column], query: &RangeQuery) -> P
     let value = |row: &Row| {
         row.iter().find(|(at, _)| usize::from(*at) == column).and_then(|(_, value)| value.number())
     };
-    let rows = part.rows.range((id, from)..(id, to));
-    rows.filter_map(|((_, time), row)| Some((*time, value(row)?))).collect()
+    let Some(rows) = part.series.get(&id) else { return Points::new() };
+    let rows = rows.within(from, to);
+    let mut points: Points = rows.filter_map(|(time, row)| Some((time, value(row)?))).collect();
+    points.sort_by_key(|(time, _)| *time);
+    points
 }
 
 /// Merges points of one series, the older sources first: of one time the newest stands.

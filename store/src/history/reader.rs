@@ -22,7 +22,7 @@ use super::index::Index;
 use super::name::FileName;
 use super::sink::BLOCK;
 use super::value::{Column, Kind};
-use super::writer::{Chunk, SUMS_KEY, TAGS_KEY, Values};
+use super::writer::{Chunk, RUNS_KEY, SUMS_KEY, TAGS_KEY, Values, parse_runs};
 
 /// Bytes of a file. Those of the data are read block by block and compared with their sums; the tail is
 /// read and compared once. So nothing but what was written reaches a decoder.
@@ -122,6 +122,8 @@ pub(super) struct Parquet {
     pub(super) tags: Vec<Arc<str>>,
     /// The fields; their columns follow the tags'.
     pub(super) fields: Vec<Column>,
+    /// Rows of each series.
+    pub(super) runs: Vec<usize>,
     index: OnceLock<Arc<Index>>,
 }
 
@@ -142,6 +144,7 @@ impl Parquet {
         let wrong = || damaged(path, "its footer is not one of this program");
         blocks.sums = entry(SUMS_KEY).and_then(sums).ok_or_else(wrong)?;
         let tags: usize = entry(TAGS_KEY).and_then(|tags| tags.parse().ok()).ok_or_else(wrong)?;
+        let runs = entry(RUNS_KEY).and_then(parse_runs).ok_or_else(wrong)?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().skip(1);
         let names = columns.map(|column| (Arc::<str>::from(column.name()), column.physical_type()));
         let (mut tag_names, mut fields) = (Vec::new(), Vec::new());
@@ -155,7 +158,7 @@ impl Parquet {
         }
         let path = path.to_owned();
         let blocks = Arc::new(blocks);
-        Ok(Self { path, blocks, metadata, tags: tag_names, fields, index: OnceLock::new() })
+        Ok(Self { path, blocks, metadata, tags: tag_names, fields, runs, index: OnceLock::new() })
     }
 
     /// Returns which rows belong to which series; reads the tags once.

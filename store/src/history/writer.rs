@@ -22,6 +22,8 @@ use super::value::{Column, Kind};
 pub(super) const TIME: &str = "time";
 /// Key of the number of tag columns behind the time's.
 pub(super) const TAGS_KEY: &str = "tianlu.tags";
+/// Key of the number of rows of each series, in order: `2880*1000,2879`.
+pub(super) const RUNS_KEY: &str = "tianlu.runs";
 /// Key of the sums of the blocks, in hex, eight digits each.
 pub(super) const SUMS_KEY: &str = "tianlu.crc32c";
 /// Rows of a row group: what a merge holds in memory.
@@ -120,8 +122,10 @@ pub(super) struct Writer<'a> {
     file: SerializedFileWriter<&'a mut Sink>,
     layout: &'a Layout,
     series: &'a [Arc<Series>],
-    /// Number of a series and how many rows of it follow each other.
+    /// Number of a series and how many rows of it follow each other in this row group.
     runs: Vec<(u32, usize)>,
+    /// The same of all row groups before.
+    past_runs: Vec<(u32, usize)>,
     times: Vec<i64>,
     fields: Vec<Chunk>,
     /// Rows written.
@@ -147,6 +151,7 @@ impl<'a> Writer<'a> {
             layout,
             series,
             runs: Vec::new(),
+            past_runs: Vec::new(),
             times: Vec::new(),
             fields: layout.fields.iter().map(|field| Chunk::of(field.kind)).collect(),
             rows: 0,
@@ -177,7 +182,7 @@ impl<'a> Writer<'a> {
     /// Writes what is left, and the footer; the sink is not synced yet.
     pub(super) fn finish(mut self) -> Result<(), HistoryError> {
         self.end_group()?;
-        let Self { mut file, path, layout, .. } = self;
+        let Self { mut file, path, layout, past_runs, .. } = self;
         let mut end = || -> ParquetResult<()> {
             file.flush()?;
             let sums = file.inner_mut().begin_tail()?;
@@ -185,6 +190,8 @@ impl<'a> Writer<'a> {
             file.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
             let tags = layout.tags.len().to_string();
             file.append_key_value_metadata(KeyValue::new(TAGS_KEY.to_owned(), tags));
+            let runs = runs_text(past_runs.iter().map(|(_, rows)| *rows));
+            file.append_key_value_metadata(KeyValue::new(RUNS_KEY.to_owned(), runs));
             file.finish().map(drop)
         };
         end().map_err(in_file(path))
@@ -195,7 +202,12 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.write_group().map_err(in_file(self.path))?;
-        self.runs.clear();
+        for (series, rows) in self.runs.drain(..) {
+            match self.past_runs.last_mut() {
+                Some((last, before)) if *last == series => *before += rows,
+                _ => self.past_runs.push((series, rows)),
+            }
+        }
         self.times.clear();
         self.fields.iter_mut().for_each(Chunk::clear);
         Ok(())
@@ -218,6 +230,32 @@ impl<'a> Writer<'a> {
         }
         group.close().map(drop)
     }
+}
+
+fn runs_text(lengths: impl Iterator<Item = usize>) -> String {
+    let mut counted: Vec<(usize, usize)> = Vec::new();
+    for length in lengths {
+        match counted.last_mut() {
+            Some((known, times)) if *known == length => *times += 1,
+            _ => counted.push((length, 1)),
+        }
+    }
+    let text = |(length, times): &(usize, usize)| match times {
+        1 => length.to_string(),
+        _ => format!("{length}*{times}"),
+    };
+    counted.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+/// Reads the number of rows of each series; `None`: it is no such text.
+pub(super) fn parse_runs(text: &str) -> Option<Vec<usize>> {
+    let mut lengths = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (length, times) = part.split_once('*').unwrap_or((part, "1"));
+        let times: usize = times.parse().ok()?;
+        lengths.resize(lengths.len().checked_add(times)?, length.parse().ok()?);
+    }
+    Some(lengths)
 }
 
 fn tag_column(

@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
+    clippy::print_stderr,
     reason = "a test that fails shall say so"
 )]
 

@@ -73,11 +73,14 @@ impl Offer {
     /// Returns it as line protocol.
     pub(crate) fn line(&self) -> String {
         let measurement = self.measurement.replace(' ', "\\ ");
-        let mut line = format!("{measurement},device=d{}", self.device);
-        if self.device.is_multiple_of(2) {
-            line.push_str(",site=north\\ east");
-        }
-        line.push_str(",tenant=t ");
+        let device = format!("device=d{}", self.device);
+        let site = if self.device.is_multiple_of(2) { ",site=north\\ east" } else { "" };
+        // The same series, written in two ways.
+        let mut line = if (self.time / HOUR) % 3 == 0 {
+            format!("{measurement},tenant=t{site},{device} ")
+        } else {
+            format!("{measurement},{device}{site},tenant=t ")
+        };
         for (at, (name, value)) in self.fields.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
             line.push_str(&match value {

@@ -108,7 +108,7 @@ fn run(python: &Path, dir: &Path) -> String {
 fn python() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    let python = cache.unwrap().join("tianlu/services/python/bin/python");
+    let python = cache?.join("tianlu/services/python/bin/python");
     if python.is_file() {
         return Some(python);
     }
