@@ -67,7 +67,7 @@ fn fail(error: &str, lang: Lang) -> ExitCode {
 
 /// Checks the arguments, opens the folder and sets the scene.
 fn prepare(args: &DemoArgs) -> Result<(Folder, Scene), Vec<Problem>> {
-    let one = |problem| vec![problem];
+    let one = |problem: Box<Problem>| vec![*problem];
     if !args.http.ip().is_loopback() {
         return Err(one(refused("--http", &args.http.to_string(), "tianlu.demo.loopback")));
     }
@@ -99,15 +99,15 @@ fn event_time(at: Timestamp) -> EventTime {
     EventTime::from_nanos(i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX))
 }
 
-fn refused(flag: &str, value: &str, key: &str) -> Problem {
-    Problem {
+fn refused(flag: &str, value: &str, key: &str) -> Box<Problem> {
+    Box::new(Problem {
         file: "demo".to_owned(),
         line: None,
         key: flag.to_owned(),
         value: value.to_owned(),
         what: say(key, &[]),
         remedy: say(&format!("{key}.remedy"), &[]),
-    }
+    })
 }
 
 async fn serve(args: &DemoArgs, folder: &Folder, scene: Scene, lang: Lang) -> ExitCode {

@@ -205,7 +205,12 @@ pub(crate) fn problems_of(error: SetUpError, config: &Config) -> Vec<Problem> {
     let (what, remedy) = (error.text(), error.remedy());
     match error {
         SetUpError::Credentials { problems } => problems,
-        _ => vec![Problem {
+        SetUpError::Bind { .. }
+        | SetUpError::Pem { .. }
+        | SetUpError::NoCertificate { .. }
+        | SetUpError::Certificate { .. }
+        | SetUpError::CredentialsFile { .. }
+        | _ => vec![Problem {
             file: config.file.display().to_string(),
             line: None,
             key: "listener".to_owned(),

@@ -36,6 +36,8 @@ const FLUSH_RECORDS: usize = 500_000;
 const NAP: Duration = Duration::from_millis(100);
 /// Pause after a flush that failed.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Merges between two looks at the outbox at most.
+const MERGES_AT_ONCE: u32 = 4;
 /// Pause between two looks at compaction and retention while nothing is flushed.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 
@@ -187,8 +189,16 @@ impl HistorySink {
     }
 
     fn maintain(&self) {
-        if let Err(error) = self.history.maintain(EventTime::from_nanos(wall_nanos())) {
-            tracing::error!(error = %chain(&error), "the history was not compacted; tried again");
+        for _ in 0..MERGES_AT_ONCE {
+            match self.history.maintain(EventTime::from_nanos(wall_nanos())) {
+                Ok(maintained) if maintained.has_more => {}
+                Ok(_) => return,
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(%error, "the history was not compacted; tried again");
+                    return;
+                }
+            }
         }
     }
 }

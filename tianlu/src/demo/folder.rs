@@ -36,7 +36,7 @@ impl Folder {
     /// # Errors
     ///
     /// A problem that names the folder.
-    pub(super) fn open(kept: Option<&Path>) -> Result<Self, Problem> {
+    pub(super) fn open(kept: Option<&Path>) -> Result<Self, Box<Problem>> {
         match kept {
             Some(dir) => fs::create_dir_all(dir)
                 .map(|()| Self::Kept(dir.to_owned()))
@@ -66,7 +66,7 @@ impl Folder {
         &self,
         (seed, start): (Option<u64>, Option<String>),
         default: BegunWith,
-    ) -> Result<BegunWith, Problem> {
+    ) -> Result<BegunWith, Box<Problem>> {
         let file = self.path().join(BEGUN_WITH);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
@@ -90,14 +90,14 @@ impl Folder {
             ("--start", start.as_deref(), begun.start.clone()),
         ] {
             if is_other(wanted, &had) {
-                return Err(Problem {
+                return Err(Box::new(Problem {
                     file: file.display().to_string(),
                     line: None,
                     key: flag.to_owned(),
                     value: wanted.unwrap_or_default().to_owned(),
                     what: say("tianlu.demo.begun_otherwise", &[("had", &had)]),
                     remedy: say("tianlu.demo.begun_otherwise.remedy", &[("flag", &flag)]),
-                });
+                }));
             }
         }
         Ok(begun)
@@ -108,15 +108,15 @@ fn toml_of(begun: &BegunWith) -> String {
     format!("seed = {}\nstart = \"{}\"\n", begun.seed, begun.start)
 }
 
-fn not_made(path: &Path, error: &dyn std::fmt::Display) -> Problem {
-    Problem {
+fn not_made(path: &Path, error: &dyn std::fmt::Display) -> Box<Problem> {
+    Box::new(Problem {
         file: path.display().to_string(),
         line: None,
         key: "--data".to_owned(),
         value: String::new(),
         what: say("tianlu.demo.folder", &[("error", error)]),
         remedy: say("tianlu.demo.folder.remedy", &[]),
-    }
+    })
 }
 
 #[cfg(test)]
