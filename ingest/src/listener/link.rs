@@ -18,9 +18,9 @@ use tokio_util::io::poll_read_buf;
 
 use super::connection::Wish;
 use super::fault::Fault;
+use super::greet::{Checking, greet, run};
 use super::hub::{Hub, Member};
-use super::prover::{Check, Verdict};
-use super::tls;
+use super::prover::Verdict;
 use super::transport::Transport;
 
 /// Bytes read at once, and from one connection before others have their turn.
@@ -34,8 +34,6 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 /// One buffer for the reads of all connections, so that an idle one has none.
 pub(crate) type Scratch = Rc<RefCell<BytesMut>>;
-
-type Checking = Pin<Box<dyn Future<Output = Option<(Check, bool)>>>>;
 
 /// What is needed to serve a connection.
 pub(crate) struct Link {
@@ -72,37 +70,6 @@ pub(crate) async fn serve(link: Link, socket: TcpStream, acceptor: Option<TlsAcc
 
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// Shakes hands over TLS; `None` where that fails, takes too long, or the connection had to make room.
-async fn greet(
-    link: &Link,
-    socket: TcpStream,
-    acceptor: Option<TlsAcceptor>,
-) -> Option<(Transport, Option<String>)> {
-    let Some(acceptor) = acceptor else { return Some((Transport::Plain(socket), None)) };
-    let member = Rc::clone(&link.member);
-    let mut shaking = Box::pin(acceptor.accept(socket));
-    let shaken = poll_fn(|cx| {
-        member.set_waker(cx.waker());
-        if member.has_ended() { Poll::Ready(None) } else { shaking.as_mut().poll(cx).map(Some) }
-    });
-    let limit = link.hub.turn.borrow().terms.limits.connect_timeout;
-    match tokio::time::timeout(limit, shaken).await {
-        Ok(Some(Ok(stream))) => {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let name = certificates.and_then(|chain| chain.first()).map(|certificate| {
-                // A certificate without a name proves nothing; the empty name is nobody's.
-                tls::name_in(certificate).unwrap_or_default()
-            });
-            Some((Transport::Tls(Box::new(stream)), name))
-        }
-        Ok(Some(Err(error))) => {
-            tracing::debug!(%error, "a TLS handshake failed");
-            None
-        }
-        Ok(None) | Err(_) => None,
-    }
 }
 
 struct Served {
@@ -396,18 +363,4 @@ fn hand_in(hub: &Rc<Hub>, member: &Rc<Member>, now: Instant, bytes: &mut BytesMu
     if has_news {
         hub.filled.notify_one();
     }
-}
-
-/// Checks a password on a thread of its own, as many at a time as there are permits.
-fn run(hub: &Rc<Hub>, check: Check) -> Checking {
-    let checkers = std::sync::Arc::clone(&hub.checkers);
-    Box::pin(async move {
-        let permit = checkers.acquire_owned().await.ok()?;
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let is_right = check.is_right();
-            (check, is_right)
-        });
-        task.await.ok()
-    })
 }

@@ -29,6 +29,7 @@ mod credentials;
 pub mod drive;
 mod fault;
 mod frame;
+mod greet;
 mod hub;
 mod link;
 mod mailbox;
