@@ -190,11 +190,20 @@ impl Pipeline {
             lat: known.and_then(|known| known.lat),
             lon: known.and_then(|known| known.lon),
             region: known.and_then(|known| known.region.clone()),
-            sampled_at: if device.heard_at == NEVER { None } else { shown(device.newest_at) },
+            sampled_at: newest(device),
             received_at: shown(device.heard_at),
             alerts: alerts.map(|alert| alert.id.to_string()).collect(),
         })
     }
+}
+
+/// Returns the time of the newest good observation; of a device without one, of its newest reading. Before it is
+/// heard, `newest_at` is the activation, which is none.
+fn newest(device: &Device) -> Option<String> {
+    let observed = device.latest.iter().map(|latest| latest.at_nanos).max();
+    observed
+        .and_then(shown)
+        .or_else(|| (device.heard_at != NEVER).then(|| shown(device.newest_at)).flatten())
 }
 
 fn shown(at: i64) -> Option<String> {

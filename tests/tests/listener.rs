@@ -1,5 +1,5 @@
 //! Devices connect to Tianlu itself: real clients, and kill -9 under a thousand slow devices.
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic that says what went wrong")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::process::{Command, Stdio};
 use std::thread;
