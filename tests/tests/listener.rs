@@ -1,5 +1,5 @@
 //! Devices connect to Tianlu itself: real clients, and kill -9 under a thousand slow devices.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Command, Stdio};
 use std::thread;

@@ -21,6 +21,8 @@
     reason = "a target fails by a panic that says what does not hold"
 )]
 
+#[cfg(feature = "listener")]
+mod connection;
 mod names;
 mod readings;
 mod records;
@@ -28,6 +30,8 @@ mod sample;
 mod segment;
 mod texts;
 
+#[cfg(feature = "listener")]
+pub use connection::listener;
 pub use names::topic;
 pub use readings::{csv, frame, json, line_protocol, mapping};
 pub use records::{outbox, record, snapshot, uplink};
@@ -41,7 +45,6 @@ pub use texts::{profile, registry, rule};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus and of its file in `fuzz/fuzz_targets`.
-// A `listener` target, its connection state machine, belongs here once that is a part of the workspace.
 pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "configuration")]
     ("configuration", configuration),
@@ -50,6 +53,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("journal", journal),
     ("json", json),
     ("line_protocol", line_protocol),
+    #[cfg(feature = "listener")]
+    ("listener", listener),
     ("mapping", mapping),
     ("outbox", outbox),
     ("profile", profile),
