@@ -8,17 +8,54 @@ use rumqttc::QoS;
 
 use super::oversize::KEPT;
 use super::test_rig::{Broker, Rig, number, numbered, within};
-use super::{ClientCertificate, Credentials, Secret, TlsFiles};
+use super::{ClientCertificate, Credentials, Protocol, Secret, TlsFiles};
 use crate::source::{LinkState, SourceId};
+
+/// Runs each scenario in both protocols.
+macro_rules! in_both_protocols {
+    ($($scenario:ident),* $(,)?) => {
+        $(
+            mod $scenario {
+                use super::Protocol;
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt_5() {
+                    super::$scenario(Protocol::V5).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt_3_1_1() {
+                    super::$scenario(Protocol::V3).await;
+                }
+            }
+        )*
+    };
+}
+
+in_both_protocols!(
+    ten_thousand_messages_arrive_once_and_in_order,
+    what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else,
+    a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it,
+    what_could_not_be_made_durable_comes_again_when_asked_for,
+    a_lost_session_is_subscribed_again,
+    a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session,
+    a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room,
+    a_message_of_any_length_passes,
+    messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription,
+    a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays,
+    two_processes_with_one_client_id_are_told_so,
+    silence_is_an_alarm_until_something_comes,
+    a_broker_that_is_not_there_is_named_with_its_address,
+    tls_with_a_client_certificate_works_and_a_wrong_authority_is_named,
+);
 
 fn numbers(uplinks: &[crate::source::Incoming]) -> BTreeSet<usize> {
     uplinks.iter().map(number).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_messages_arrive_once_and_in_order() {
+async fn ten_thousand_messages_arrive_once_and_in_order(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let taking = async {
         let mut got = Vec::new();
@@ -38,10 +75,9 @@ async fn ten_thousand_messages_arrive_once_and_in_order() {
     assert_eq!(rig.stop().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else() {
+async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..100)).await;
     let got = rig.take(100).await;
@@ -50,27 +86,26 @@ async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else() 
     assert_eq!(rig.intake.acks.unacked(), 60);
     assert_eq!(rig.stop().await, []);
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     assert_eq!(numbers(&rig.take(60).await), (40..100).collect());
     rig.kill().await;
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     let again = rig.take(60).await;
     assert_eq!(numbers(&again), (40..100).collect());
     rig.acknowledge(&again);
     assert_eq!(rig.stop().await, []);
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(100..101)).await;
     assert_eq!(numbers(&rig.take(1).await), BTreeSet::from([100]), "all others were acknowledged");
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it() {
+async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..50)).await;
     let old = rig.take(50).await;
@@ -88,10 +123,9 @@ async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it()
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_could_not_be_made_durable_comes_again_when_asked_for() {
+async fn what_could_not_be_made_durable_comes_again_when_asked_for(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..10)).await;
     let first = rig.take(10).await;
@@ -104,10 +138,9 @@ async fn what_could_not_be_made_durable_comes_again_when_asked_for() {
     assert_eq!(rig.stop().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_session_is_subscribed_again() {
+async fn a_lost_session_is_subscribed_again(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.forget();
     rig.down().await;
@@ -118,13 +151,12 @@ async fn a_lost_session_is_subscribed_again() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session() {
+async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     rig.stop().await;
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.topics.push("more/#".to_owned());
     let mut rig = Rig::start(config);
     rig.subscribed().await;
@@ -133,10 +165,9 @@ async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_sess
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room() {
+async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.buffer_bytes = 1 << 20;
     config.blocked_after = Duration::from_millis(300);
     let mut rig = Rig::start(config);
@@ -155,10 +186,9 @@ async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room() 
     rig.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_any_length_passes() {
+async fn a_message_of_any_length_passes(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let lengths = [20_000, 300_000, 5_000_000, 20_000_000, 10];
     broker.publish("up/a", QoS::AtLeastOnce, lengths.map(|len| vec![b'1'; len])).await;
@@ -175,7 +205,7 @@ async fn a_message_of_any_length_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(Protocol::V5);
     config.announce_packet_limit = true;
     let mut rig = Rig::start(config);
     rig.subscribed().await;
@@ -184,8 +214,7 @@ async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription() {
+async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
     let older = {
         let mut options = rumqttc::MqttOptions::new("tianlu-test", ("127.0.0.1", broker.port));
@@ -202,7 +231,7 @@ async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_ol
     while eventloop.poll().await.is_ok() {}
     broker.publish("up/a", QoS::ExactlyOnce, numbered(0..3)).await;
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let got = rig.take(3).await;
     assert_eq!(numbers(&got), (0..3).collect());
@@ -211,15 +240,14 @@ async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_ol
     let last = rig.take(1).await;
     assert_eq!((number(&last[0]), last[0].ack), (3, None));
     rig.stop().await;
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(4..5)).await;
     assert_eq!(numbers(&rig.take(1).await), BTreeSet::from([4]), "the three do not come again");
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
+async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
     broker.stop();
     broker.file("acl", b"user field\ntopic read up/#\n");
@@ -228,7 +256,7 @@ async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
     broker.extra("password_file DIR/users\nacl_file DIR/acl");
     broker.resume();
     let with = |password: &str| {
-        let mut config = broker.config();
+        let mut config = broker.config(protocol);
         let password = Some(Secret::new(password.as_bytes().to_vec()));
         config.credentials = Some(Credentials { username: "field".to_owned(), password });
         config
@@ -244,12 +272,11 @@ async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_processes_with_one_client_id_are_told_so() {
+async fn two_processes_with_one_client_id_are_told_so(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut first = Rig::start(broker.config());
+    let mut first = Rig::start(broker.config(protocol));
     first.subscribed().await;
-    let mut second = Rig::start(broker.config());
+    let mut second = Rig::start(broker.config(protocol));
     second.subscribed().await;
     let (reason, remedy) = first.down().await;
     // Mosquitto 2.0 closes the connection without the reason that MQTT 5 has for it.
@@ -258,10 +285,9 @@ async fn two_processes_with_one_client_id_are_told_so() {
     second.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn silence_is_an_alarm_until_something_comes() {
+async fn silence_is_an_alarm_until_something_comes(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.silence_after = Some(Duration::from_millis(300));
     let mut rig = Rig::start(config);
     within("alarm", rig.intake.alarms.wait_for(|alarms| alarms.silence.is_some())).await.unwrap();
@@ -272,11 +298,12 @@ async fn silence_is_an_alarm_until_something_comes() {
     rig.kill().await;
 }
 
-#[tokio::test]
-async fn a_broker_that_is_not_there_is_named_with_its_address() {
+async fn a_broker_that_is_not_there_is_named_with_its_address(protocol: Protocol) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = super::Address { host: "127.0.0.1".to_owned(), port, tls: None };
-    let config = super::MqttConfig::new(SourceId(0), address, "t".to_owned(), vec!["a".to_owned()]);
+    let topics = vec!["a".to_owned()];
+    let mut config = super::MqttConfig::new(SourceId(0), address, "t".to_owned(), topics);
+    config.protocol = protocol;
     let mut rig = Rig::start(config);
     let (reason, remedy) = rig.down().await;
     assert!(
@@ -302,8 +329,7 @@ fn certificates(dir: &std::path::Path) -> bool {
         .is_ok_and(|made| made.status.success())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_with_a_client_certificate_works_and_a_wrong_authority_is_named() {
+async fn tls_with_a_client_certificate_works_and_a_wrong_authority_is_named(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
     broker.stop();
     if !certificates(broker.dir.path()) {
@@ -321,7 +347,7 @@ async fn tls_with_a_client_certificate_works_and_a_wrong_authority_is_named() {
             key_file: path("client.key"),
         }),
     };
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.address.tls = Some(files("ca.pem"));
     let mut rig = Rig::start(config.clone());
     rig.subscribed().await;

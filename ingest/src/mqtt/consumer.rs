@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::client::Dialer;
-use super::config::{MqttConfig, Protocol};
+use super::config::MqttConfig;
 use super::fault::Fault;
 use super::handover::{Handover, Refused};
 use super::outlet::Outlet;
@@ -37,11 +37,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] for certificates that cannot be used and for a protocol that is not supported.
+    /// [`SetUpError`] for certificates that cannot be used.
     pub fn new(config: MqttConfig) -> Result<(Self, Intake), SetUpError> {
-        if config.protocol == Protocol::V3 {
-            return Err(SetUpError::Protocol);
-        }
         let tls =
             config.address.tls.as_ref().map(client_config).transpose()?.map(TlsConnector::from);
         let outlet = Arc::new(Outlet::new(config.receive_maximum.get().into()));
@@ -89,8 +86,8 @@ impl Consumer {
     }
 
     async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
-        let mut session = Session::new(&mut self.desk);
-        let end = session.run(stop).await;
+        let (mut session, link) = Session::new(&mut self.desk);
+        let end = session.run(link, stop).await;
         let held = session.held;
         // The broker sends again what waits for an acknowledgement.
         self.leftover.extend(

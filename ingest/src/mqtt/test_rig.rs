@@ -9,7 +9,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Address, Consumer, MqttConfig};
+use super::{Address, Consumer, MqttConfig, Protocol};
 use crate::source::{AckToken, Incoming, Intake, LinkState, SourceId};
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -56,8 +56,9 @@ impl Broker {
         let dir = self.dir.path().display();
         let anonymous = if self.extra.contains("password_file") { "false" } else { "true" };
         // It refuses to run as root unless told so; where it does not run as root the line has no effect.
+        // The window is that of MQTT 3.1.1, 20 by default; MQTT 5 has our Receive Maximum.
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous {anonymous}\nmax_queued_messages 0\npersistence true\n\
+            "listener {} 127.0.0.1\nallow_anonymous {anonymous}\nmax_queued_messages 0\nmax_inflight_messages 1000\npersistence true\n\
              persistence_location {dir}/\nuser root\nlog_dest stderr\nlog_type all\n{}\n",
             self.port, self.extra
         );
@@ -101,9 +102,12 @@ impl Broker {
         path
     }
 
-    pub(crate) fn config(&self) -> MqttConfig {
+    pub(crate) fn config(&self, protocol: Protocol) -> MqttConfig {
         let address = Address { host: "127.0.0.1".to_owned(), port: self.port, tls: None };
-        MqttConfig::new(SourceId(3), address, "tianlu-test".to_owned(), vec!["up/+".to_owned()])
+        let (id, topics) = ("tianlu-test".to_owned(), vec!["up/+".to_owned()]);
+        let mut config = MqttConfig::new(SourceId(3), address, id, topics);
+        config.protocol = protocol;
+        config
     }
 
     /// Publishes and waits until the broker has acknowledged all.
