@@ -24,7 +24,7 @@
 )]
 
 pub mod balance;
-
+pub mod clock;
 pub mod fault_proxy;
 pub mod http;
 pub mod influx;
@@ -39,6 +39,7 @@ pub mod sample;
 pub mod signature;
 pub mod subscriber;
 pub mod tianlu;
+pub mod volume;
 pub mod wait;
 pub mod webhook;
 pub mod window_broker;

@@ -7,30 +7,9 @@ use std::time::Duration;
 use rumqttc::QoS;
 
 use super::oversize::KEPT;
-use super::test_rig::{Broker, Rig, number, numbered, within};
-use super::{ClientCertificate, Credentials, Protocol, Secret, TlsFiles};
+use super::test_rig::{Broker, Rig, in_both_protocols, number, numbered, within};
+use super::{Credentials, Protocol, Secret};
 use crate::source::{LinkState, SourceId};
-
-/// Runs each scenario in both protocols.
-macro_rules! in_both_protocols {
-    ($($scenario:ident),* $(,)?) => {
-        $(
-            mod $scenario {
-                use super::Protocol;
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt_5() {
-                    super::$scenario(Protocol::V5).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt_3_1_1() {
-                    super::$scenario(Protocol::V3).await;
-                }
-            }
-        )*
-    };
-}
 
 in_both_protocols!(
     ten_thousand_messages_arrive_once_and_in_order,
@@ -46,7 +25,8 @@ in_both_protocols!(
     two_processes_with_one_client_id_are_told_so,
     silence_is_an_alarm_until_something_comes,
     a_broker_that_is_not_there_is_named_with_its_address,
-    tls_with_a_client_certificate_works_and_a_wrong_authority_is_named,
+    a_shared_subscription_gives_each_message_to_one_of_its_instances,
+    a_small_window_of_the_broker_waits_for_no_timer,
 );
 
 fn numbers(uplinks: &[crate::source::Incoming]) -> BTreeSet<usize> {
@@ -151,7 +131,9 @@ async fn a_lost_session_is_subscribed_again(protocol: Protocol) {
     rig.kill().await;
 }
 
-async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session(protocol: Protocol) {
+async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session(
+    protocol: Protocol,
+) {
     let Some(broker) = Broker::start("") else { return };
     let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
@@ -214,7 +196,9 @@ async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     rig.kill().await;
 }
 
-async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription(protocol: Protocol) {
+async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription(
+    protocol: Protocol,
+) {
     let Some(broker) = Broker::start("") else { return };
     let older = {
         let mut options = rumqttc::MqttOptions::new("tianlu-test", ("127.0.0.1", broker.port));
@@ -313,73 +297,64 @@ async fn a_broker_that_is_not_there_is_named_with_its_address(protocol: Protocol
     rig.stop().await;
 }
 
-/// Makes an authority and certificates for broker and client; `false` where there is no `openssl`.
-fn certificates(dir: &std::path::Path) -> bool {
-    let script = "set -e
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority
-        for name in broker client; do
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $name.key -out $name.csr -subj /CN=$name
-            printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' > $name.ext
-            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $name.pem -days 2 -extfile $name.ext
-        done";
-    Command::new("sh")
-        .args(["-c", script])
-        .current_dir(dir)
-        .output()
-        .is_ok_and(|made| made.status.success())
+/// Scenario: two consumers in one `$share` group while 400 messages come in. Guarantees: both get some, and
+/// each message reaches exactly one of them.
+async fn a_shared_subscription_gives_each_message_to_one_of_its_instances(protocol: Protocol) {
+    let Some(broker) = Broker::start("") else { return };
+    let instance = |name: &str| {
+        let mut config = broker.config(protocol);
+        config.client_id = name.to_owned();
+        config.topics = vec!["$share/farm/up/+".to_owned()];
+        Rig::start(config)
+    };
+    let (mut first, mut second) = (instance("one"), instance("two"));
+    first.subscribed().await;
+    second.subscribed().await;
+    broker.publish("up/a", QoS::AtLeastOnce, numbered(0..400)).await;
+    let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+    while of_first.len() + of_second.len() < 400 {
+        let batch = tokio::select! {
+            batch = within("batch", first.intake.batches.recv()) => (&first, &mut of_first, batch),
+            batch = within("batch", second.intake.batches.recv()) => (&second, &mut of_second, batch),
+        };
+        let (rig, into, batch) = batch;
+        let batch = batch.unwrap();
+        rig.acknowledge(batch.uplinks());
+        into.extend(batch.uplinks().iter().map(number));
+    }
+    assert!(!of_first.is_empty() && !of_second.is_empty());
+    let all: BTreeSet<usize> = of_first.iter().chain(&of_second).copied().collect();
+    assert_eq!((all.len(), of_first.len() + of_second.len()), (400, 400));
+    first.stop().await;
+    second.stop().await;
 }
 
-async fn tls_with_a_client_certificate_works_and_a_wrong_authority_is_named(protocol: Protocol) {
-    let Some(mut broker) = Broker::start("") else { return };
-    broker.stop();
-    if !certificates(broker.dir.path()) {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "openssl is missing");
-        println!("skipped: openssl is not installed");
-        return;
+/// Scenario: Mosquitto with a window of 16, 20 or 32 and a backlog of 2,000 messages; a pause after a read is
+/// half a second. Guarantees: once a few pauses have told the window there are no more of them.
+async fn a_small_window_of_the_broker_waits_for_no_timer(protocol: Protocol) {
+    for window in [16_u16, 20, 32] {
+        let Some(broker) = Broker::start(&format!("max_inflight_messages {window}")) else {
+            return;
+        };
+        let mut config = broker.config(protocol);
+        config.pause = Duration::from_millis(500);
+        if protocol == Protocol::V5 {
+            // Mosquitto's window for MQTT 5 is what we tell it.
+            config.receive_maximum = window.try_into().unwrap();
+        }
+        let mut rig = Rig::start(config.clone());
+        rig.subscribed().await;
+        rig.stop().await;
+        broker.publish("up/a", QoS::AtLeastOnce, numbered(0..2000)).await;
+        let mut rig = Rig::start(config);
+        let mut got = BTreeSet::new();
+        while got.len() < 2000 {
+            let some = rig.take(1).await;
+            rig.acknowledge(&some);
+            got.extend(numbers(&some));
+        }
+        let pauses = rig.pauses();
+        assert!(pauses < 16, "{pauses} pauses for 2,000 messages through a window of {window}");
+        rig.stop().await;
     }
-    broker.extra("cafile DIR/ca.pem\ncertfile DIR/broker.pem\nkeyfile DIR/broker.key\nrequire_certificate true");
-    broker.resume();
-    let path = |name: &str| broker.dir.path().join(name);
-    let files = |ca: &str| TlsFiles {
-        ca_file: Some(path(ca)),
-        client: Some(ClientCertificate {
-            cert_file: path("client.pem"),
-            key_file: path("client.key"),
-        }),
-    };
-    let mut config = broker.config(protocol);
-    config.address.tls = Some(files("ca.pem"));
-    let mut rig = Rig::start(config.clone());
-    rig.subscribed().await;
-    let publishing = Command::new("mosquitto_pub")
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &broker.port.to_string(),
-            "-t",
-            "up/a",
-            "-q",
-            "1",
-            "-m",
-            "42",
-        ])
-        .arg("--cafile")
-        .arg(path("ca.pem"))
-        .arg("--cert")
-        .arg(path("client.pem"))
-        .arg("--key")
-        .arg(path("client.key"))
-        .status();
-    assert!(publishing.unwrap().success());
-    let got = rig.take(1).await;
-    assert_eq!(numbers(&got), BTreeSet::from([42]));
-    rig.acknowledge(&got);
-    assert_eq!(rig.stop().await, []);
-
-    config.address.tls = Some(files("client.pem"));
-    let mut rig = Rig::start(config);
-    let (reason, remedy) = rig.down().await;
-    assert!(reason.contains("TLS") && remedy.contains("ca_file"), "{reason}; {remedy}");
-    rig.kill().await;
 }

@@ -164,6 +164,15 @@ impl MqttConfig {
             announce_packet_limit: false,
         }
     }
+
+    /// Returns whether a topic is shared with other clients (`$share/group/…`).
+    ///
+    /// The broker deals the messages of such a topic out one by one, while state per device (repeats, order,
+    /// alerts, silence) lives in one process.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.topics.iter().any(|topic| topic.starts_with("$share/"))
+    }
 }
 
 #[cfg(test)]

@@ -61,11 +61,22 @@ impl Consumer {
         ))
     }
 
+    #[cfg(test)]
+    pub(crate) fn outlet(&self) -> Arc<Outlet> {
+        self.desk.dialer.outlet.clone()
+    }
+
     /// Consumes until `stop` turns true or its sender is dropped, or [`Intake::batches`] is dropped.
     ///
     /// At the end reading stops, acknowledgements of what was handed over are awaited for at most 5 s
     /// and written, and the session is left in order; the broker keeps it and what comes later.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        if self.desk.dialer.config.is_shared() {
+            tracing::warn!(
+                source = self.desk.dialer.config.source.0,
+                "topics has a shared subscription: a device's state is in one process, so its messages must always reach the same one"
+            );
+        }
         loop {
             let end = self.connection(&mut stop).await;
             match end {

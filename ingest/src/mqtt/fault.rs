@@ -129,10 +129,8 @@ fn unreachable(error: &io::Error, config: &MqttConfig) -> Fault {
     if let Some(cause) = cause {
         return tls_fault::of(cause, config);
     }
-    let reason = say(
-        "ingest.mqtt.unreachable",
-        &[("address", &config.address), ("error", &chain(error))],
-    );
+    let reason =
+        say("ingest.mqtt.unreachable", &[("address", &config.address), ("error", &chain(error))]);
     Fault::new(reason, "ingest.mqtt.remedy_reach")
 }
 

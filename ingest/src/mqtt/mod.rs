@@ -61,4 +61,6 @@ mod broker_tests;
 #[cfg(test)]
 mod test_rig;
 #[cfg(test)]
+mod tls_tests;
+#[cfg(test)]
 mod wire_tests;

@@ -148,6 +148,7 @@ impl Outlet {
     }
 
     /// Returns how many pauses there were.
+    #[cfg(test)]
     pub(crate) fn pauses(&self) -> u64 {
         self.pauses.load(Ordering::Relaxed)
     }

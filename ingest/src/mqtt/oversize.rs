@@ -251,8 +251,8 @@ impl Cut {
         let (topic_end, id_end) = (self.topic_end()?, self.id_end()?);
         let topic = self.front.get(2..topic_end)?;
         let id = self.front.get(topic_end..id_end)?;
-        let is_sound =
-            std::str::from_utf8(topic).is_ok() && (id.is_empty() || id.iter().any(|byte| *byte != 0));
+        let is_sound = std::str::from_utf8(topic).is_ok()
+            && (id.is_empty() || id.iter().any(|byte| *byte != 0));
         if is_sound { self.front.get(..id_end) } else { None }
     }
 
@@ -358,8 +358,7 @@ mod tests {
             v5(6, 131_061, None),
         ]
         .concat();
-        let older =
-            [v3(1, 100), v3(2, 200_000), v3(3, 0), v3(5, 131_061), v3(6, 131_062)].concat();
+        let older = [v3(1, 100), v3(2, 200_000), v3(3, 0), v3(5, 131_061), v3(6, 131_062)].concat();
         let mut expected = vec![
             (1, 100, None),
             (2, KEPT, Some(200_000)),

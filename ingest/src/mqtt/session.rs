@@ -197,7 +197,8 @@ impl<'d> Session<'d> {
         }
         self.desk.dialer.outlet.enter(arrived, &mut self.tokens);
         let source = self.desk.dialer.config.source;
-        for (Arrived { topic, mut payload, .. }, ack) in arrived.drain(..).zip(self.tokens.drain(..))
+        for (Arrived { topic, mut payload, .. }, ack) in
+            arrived.drain(..).zip(self.tokens.drain(..))
         {
             let oversize = self.stubs.true_length(&mut payload);
             self.batch.push(Incoming { source, topic, payload, ack, oversize });

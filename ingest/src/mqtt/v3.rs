@@ -50,8 +50,7 @@ impl Link {
     }
 
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), String> {
-        let filters =
-            topics.iter().map(|topic| SubscribeFilterInput::new(topic, QoS::AtLeastOnce));
+        let filters = topics.iter().map(|topic| SubscribeFilterInput::new(topic, QoS::AtLeastOnce));
         self.client.try_subscribe_many(filters).map_err(|error| error.to_string())
     }
 

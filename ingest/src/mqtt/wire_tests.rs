@@ -10,9 +10,9 @@ use rumqttc::{AsyncClient, MqttOptions, Publish, QoS};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
+use super::link::{Arrived, Receipt, Sender, puback};
 use super::nap::Nap;
 use super::outlet::Outlet;
-use super::link::{Arrived, Receipt, Sender, puback};
 use super::oversize::{Filter, KEPT, Stubs};
 use super::wire::Wire;
 use crate::source::{AckToken, Acknowledge};
