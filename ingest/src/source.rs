@@ -112,6 +112,12 @@ pub trait Acknowledge: Debug + Send + Sync {
 
     /// Returns how many unacknowledged messages the other side may send at most.
     fn window(&self) -> usize;
+
+    /// Returns whether the other side sends nothing more before an acknowledgement, as far as is known: it may
+    /// have a smaller window than we allow it.
+    fn is_used_up(&self) -> bool {
+        self.unacked() >= self.window()
+    }
 }
 
 /// How a source stands with its other side.

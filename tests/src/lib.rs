@@ -25,6 +25,7 @@
 
 pub mod balance;
 pub mod browser;
+pub mod clock;
 pub mod demo;
 pub mod fault_proxy;
 pub mod http;
@@ -41,6 +42,7 @@ pub mod signature;
 pub mod slow_devices;
 pub mod subscriber;
 pub mod tianlu;
+pub mod volume;
 pub mod wait;
 pub mod webhook;
 pub mod window_broker;

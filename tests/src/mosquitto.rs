@@ -58,6 +58,11 @@ impl Mosquitto {
         self.process.take().expect("mosquitto runs").kill9();
     }
 
+    /// Takes away what it saved, its sessions too; it must be stopped.
+    pub fn forget(&self) {
+        fs::remove_file(self.dir.path().join("mosquitto.db")).unwrap();
+    }
+
     /// Starts it (again) on the same port with what it saved.
     pub fn restart(&mut self) {
         let folder = self.dir.path();

@@ -125,8 +125,14 @@ impl Tianlu {
     /// Starts `tianlu run` in a working directory, without waiting for it.
     #[must_use]
     pub fn start(work: &Work) -> Self {
+        Self::start_with(work, &[])
+    }
+
+    /// Starts `tianlu run` with more environment, without waiting for it.
+    #[must_use]
+    pub fn start_with(work: &Work, environment: &[(&str, &str)]) -> Self {
         let mut command = command(work.dir());
-        command.args(["run", "--config", "tianlu.toml"]);
+        command.args(["run", "--config", "tianlu.toml"]).envs(environment.iter().copied());
         let process = Process::spawn("tianlu", command, &work.path("tianlu.log"));
         Self { process, base: work.base() }
     }
@@ -233,6 +239,20 @@ impl Tianlu {
     #[must_use]
     pub fn dead_letters(&self) -> Vec<Value> {
         letters::list(&self.get("/api/v1/deadletters").text())
+    }
+
+    /// Returns one number of `/metrics`, by the name of its series; 0 where it is not there.
+    #[must_use]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Returns what it has printed, of all runs in its working directory.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Returns the resident memory in bytes.

@@ -96,6 +96,22 @@ impl Work {
         self.section(&format!("[mqtt]\nurl = \"{url}\"\nclient_id = \"proof-tianlu\"\n{topics}"))
     }
 
+    /// Consumes everything below `tianlu/` from a broker, with more keys in `[mqtt]`.
+    #[must_use]
+    pub fn mqtt_with(self, url: &str, more: &str) -> Self {
+        let mut work = self.mqtt(url);
+        let end = work.config.trim_end().len();
+        work.config.truncate(end);
+        work.section(&format!("\n{more}"))
+    }
+
+    /// Sets more keys of `[data]`.
+    #[must_use]
+    pub fn data(mut self, more: &str) -> Self {
+        self.config = self.config.replacen("dir = \"data\"", &format!("dir = \"data\"\n{more}"), 1);
+        self.section("")
+    }
+
     /// Stores in InfluxDB, with the token that may.
     #[must_use]
     pub fn influx(self, influx: &Influx) -> Self {

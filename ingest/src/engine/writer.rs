@@ -164,7 +164,7 @@ impl Writer {
     }
 
     fn window_is_used_up(&self) -> bool {
-        self.acks.values().any(|source| source.unacked() >= source.window())
+        self.acks.values().any(|source| source.is_used_up())
     }
 
     /// Returns whether uplinks may be appended; says so where they may not.

@@ -7,18 +7,35 @@ use std::time::Duration;
 use rumqttc::QoS;
 
 use super::oversize::KEPT;
-use super::test_rig::{Broker, Rig, number, numbered, within};
-use super::{ClientCertificate, Credentials, Secret, TlsFiles};
+use super::test_rig::{Broker, Rig, in_both_protocols, number, numbered, within};
+use super::{Credentials, Protocol, Secret};
 use crate::source::{LinkState, SourceId};
+
+in_both_protocols!(
+    ten_thousand_messages_arrive_once_and_in_order,
+    what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else,
+    a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it,
+    what_could_not_be_made_durable_comes_again_when_asked_for,
+    a_lost_session_is_subscribed_again,
+    a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session,
+    a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room,
+    a_message_of_any_length_passes,
+    messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription,
+    a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays,
+    two_processes_with_one_client_id_are_told_so,
+    silence_is_an_alarm_until_something_comes,
+    a_broker_that_is_not_there_is_named_with_its_address,
+    a_shared_subscription_gives_each_message_to_one_of_its_instances,
+    a_small_window_of_the_broker_waits_for_no_timer,
+);
 
 fn numbers(uplinks: &[crate::source::Incoming]) -> BTreeSet<usize> {
     uplinks.iter().map(number).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_messages_arrive_once_and_in_order() {
+async fn ten_thousand_messages_arrive_once_and_in_order(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let taking = async {
         let mut got = Vec::new();
@@ -38,10 +55,9 @@ async fn ten_thousand_messages_arrive_once_and_in_order() {
     assert_eq!(rig.stop().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else() {
+async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..100)).await;
     let got = rig.take(100).await;
@@ -50,27 +66,26 @@ async fn what_was_not_acknowledged_comes_again_after_a_crash_and_nothing_else() 
     assert_eq!(rig.intake.acks.unacked(), 60);
     assert_eq!(rig.stop().await, []);
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     assert_eq!(numbers(&rig.take(60).await), (40..100).collect());
     rig.kill().await;
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     let again = rig.take(60).await;
     assert_eq!(numbers(&again), (40..100).collect());
     rig.acknowledge(&again);
     assert_eq!(rig.stop().await, []);
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(100..101)).await;
     assert_eq!(numbers(&rig.take(1).await), BTreeSet::from([100]), "all others were acknowledged");
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it() {
+async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..50)).await;
     let old = rig.take(50).await;
@@ -88,10 +103,9 @@ async fn a_token_from_before_the_brokers_restart_acknowledges_nothing_after_it()
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_could_not_be_made_durable_comes_again_when_asked_for() {
+async fn what_could_not_be_made_durable_comes_again_when_asked_for(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(0..10)).await;
     let first = rig.take(10).await;
@@ -104,10 +118,9 @@ async fn what_could_not_be_made_durable_comes_again_when_asked_for() {
     assert_eq!(rig.stop().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_session_is_subscribed_again() {
+async fn a_lost_session_is_subscribed_again(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.forget();
     rig.down().await;
@@ -118,13 +131,14 @@ async fn a_lost_session_is_subscribed_again() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session() {
+async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_session(
+    protocol: Protocol,
+) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     rig.stop().await;
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.topics.push("more/#".to_owned());
     let mut rig = Rig::start(config);
     rig.subscribed().await;
@@ -133,10 +147,9 @@ async fn a_topic_that_is_new_in_the_configuration_is_subscribed_in_the_kept_sess
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room() {
+async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.buffer_bytes = 1 << 20;
     config.blocked_after = Duration::from_millis(300);
     let mut rig = Rig::start(config);
@@ -155,10 +168,9 @@ async fn a_full_buffer_disconnects_in_order_and_comes_back_when_there_is_room() 
     rig.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_any_length_passes() {
+async fn a_message_of_any_length_passes(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let lengths = [20_000, 300_000, 5_000_000, 20_000_000, 10];
     broker.publish("up/a", QoS::AtLeastOnce, lengths.map(|len| vec![b'1'; len])).await;
@@ -175,7 +187,7 @@ async fn a_message_of_any_length_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(Protocol::V5);
     config.announce_packet_limit = true;
     let mut rig = Rig::start(config);
     rig.subscribed().await;
@@ -184,8 +196,9 @@ async fn a_broker_that_was_told_the_limit_drops_longer_messages_by_itself() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription() {
+async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_older_subscription(
+    protocol: Protocol,
+) {
     let Some(broker) = Broker::start("") else { return };
     let older = {
         let mut options = rumqttc::MqttOptions::new("tianlu-test", ("127.0.0.1", broker.port));
@@ -202,7 +215,7 @@ async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_ol
     while eventloop.poll().await.is_ok() {}
     broker.publish("up/a", QoS::ExactlyOnce, numbered(0..3)).await;
 
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     let got = rig.take(3).await;
     assert_eq!(numbers(&got), (0..3).collect());
@@ -211,15 +224,14 @@ async fn messages_of_every_quality_of_service_arrive_also_those_queued_for_an_ol
     let last = rig.take(1).await;
     assert_eq!((number(&last[0]), last[0].ack), (3, None));
     rig.stop().await;
-    let mut rig = Rig::start(broker.config());
+    let mut rig = Rig::start(broker.config(protocol));
     rig.subscribed().await;
     broker.publish("up/a", QoS::AtLeastOnce, numbered(4..5)).await;
     assert_eq!(numbers(&rig.take(1).await), BTreeSet::from([4]), "the three do not come again");
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
+async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays(protocol: Protocol) {
     let Some(mut broker) = Broker::start("") else { return };
     broker.stop();
     broker.file("acl", b"user field\ntopic read up/#\n");
@@ -228,7 +240,7 @@ async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
     broker.extra("password_file DIR/users\nacl_file DIR/acl");
     broker.resume();
     let with = |password: &str| {
-        let mut config = broker.config();
+        let mut config = broker.config(protocol);
         let password = Some(Secret::new(password.as_bytes().to_vec()));
         config.credentials = Some(Credentials { username: "field".to_owned(), password });
         config
@@ -244,12 +256,11 @@ async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays() {
     rig.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_processes_with_one_client_id_are_told_so() {
+async fn two_processes_with_one_client_id_are_told_so(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut first = Rig::start(broker.config());
+    let mut first = Rig::start(broker.config(protocol));
     first.subscribed().await;
-    let mut second = Rig::start(broker.config());
+    let mut second = Rig::start(broker.config(protocol));
     second.subscribed().await;
     let (reason, remedy) = first.down().await;
     // Mosquitto 2.0 closes the connection without the reason that MQTT 5 has for it.
@@ -258,10 +269,9 @@ async fn two_processes_with_one_client_id_are_told_so() {
     second.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn silence_is_an_alarm_until_something_comes() {
+async fn silence_is_an_alarm_until_something_comes(protocol: Protocol) {
     let Some(broker) = Broker::start("") else { return };
-    let mut config = broker.config();
+    let mut config = broker.config(protocol);
     config.silence_after = Some(Duration::from_millis(300));
     let mut rig = Rig::start(config);
     within("alarm", rig.intake.alarms.wait_for(|alarms| alarms.silence.is_some())).await.unwrap();
@@ -272,11 +282,12 @@ async fn silence_is_an_alarm_until_something_comes() {
     rig.kill().await;
 }
 
-#[tokio::test]
-async fn a_broker_that_is_not_there_is_named_with_its_address() {
+async fn a_broker_that_is_not_there_is_named_with_its_address(protocol: Protocol) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = super::Address { host: "127.0.0.1".to_owned(), port, tls: None };
-    let config = super::MqttConfig::new(SourceId(0), address, "t".to_owned(), vec!["a".to_owned()]);
+    let topics = vec!["a".to_owned()];
+    let mut config = super::MqttConfig::new(SourceId(0), address, "t".to_owned(), topics);
+    config.protocol = protocol;
     let mut rig = Rig::start(config);
     let (reason, remedy) = rig.down().await;
     assert!(
@@ -286,74 +297,64 @@ async fn a_broker_that_is_not_there_is_named_with_its_address() {
     rig.stop().await;
 }
 
-/// Makes an authority and certificates for broker and client; `false` where there is no `openssl`.
-fn certificates(dir: &std::path::Path) -> bool {
-    let script = "set -e
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority
-        for name in broker client; do
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $name.key -out $name.csr -subj /CN=$name
-            printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' > $name.ext
-            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $name.pem -days 2 -extfile $name.ext
-        done";
-    Command::new("sh")
-        .args(["-c", script])
-        .current_dir(dir)
-        .output()
-        .is_ok_and(|made| made.status.success())
+/// Scenario: two consumers in one `$share` group while 400 messages come in. Guarantees: both get some, and
+/// each message reaches exactly one of them.
+async fn a_shared_subscription_gives_each_message_to_one_of_its_instances(protocol: Protocol) {
+    let Some(broker) = Broker::start("") else { return };
+    let instance = |name: &str| {
+        let mut config = broker.config(protocol);
+        config.client_id = name.to_owned();
+        config.topics = vec!["$share/farm/up/+".to_owned()];
+        Rig::start(config)
+    };
+    let (mut first, mut second) = (instance("one"), instance("two"));
+    first.subscribed().await;
+    second.subscribed().await;
+    broker.publish("up/a", QoS::AtLeastOnce, numbered(0..400)).await;
+    let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+    while of_first.len() + of_second.len() < 400 {
+        let batch = tokio::select! {
+            batch = within("batch", first.intake.batches.recv()) => (&first, &mut of_first, batch),
+            batch = within("batch", second.intake.batches.recv()) => (&second, &mut of_second, batch),
+        };
+        let (rig, into, batch) = batch;
+        let batch = batch.unwrap();
+        rig.acknowledge(batch.uplinks());
+        into.extend(batch.uplinks().iter().map(number));
+    }
+    assert!(!of_first.is_empty() && !of_second.is_empty());
+    let all: BTreeSet<usize> = of_first.iter().chain(&of_second).copied().collect();
+    assert_eq!((all.len(), of_first.len() + of_second.len()), (400, 400));
+    first.stop().await;
+    second.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_with_a_client_certificate_works_and_a_wrong_authority_is_named() {
-    let Some(mut broker) = Broker::start("") else { return };
-    broker.stop();
-    if !certificates(broker.dir.path()) {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "openssl is missing");
-        println!("skipped: openssl is not installed");
-        return;
+/// Scenario: Mosquitto with a window of 16, 20 or 32 and a backlog of 2,000 messages; a pause after a read is
+/// half a second. Guarantees: once a few pauses have told the window there are no more of them.
+async fn a_small_window_of_the_broker_waits_for_no_timer(protocol: Protocol) {
+    for window in [16_u16, 20, 32] {
+        let Some(broker) = Broker::start(&format!("max_inflight_messages {window}")) else {
+            return;
+        };
+        let mut config = broker.config(protocol);
+        config.pause = Duration::from_millis(500);
+        if protocol == Protocol::V5 {
+            // Mosquitto's window for MQTT 5 is what we tell it.
+            config.receive_maximum = window.try_into().unwrap();
+        }
+        let mut rig = Rig::start(config.clone());
+        rig.subscribed().await;
+        rig.stop().await;
+        broker.publish("up/a", QoS::AtLeastOnce, numbered(0..2000)).await;
+        let mut rig = Rig::start(config);
+        let mut got = BTreeSet::new();
+        while got.len() < 2000 {
+            let some = rig.take(1).await;
+            rig.acknowledge(&some);
+            got.extend(numbers(&some));
+        }
+        let pauses = rig.pauses();
+        assert!(pauses < 16, "{pauses} pauses for 2,000 messages through a window of {window}");
+        rig.stop().await;
     }
-    broker.extra("cafile DIR/ca.pem\ncertfile DIR/broker.pem\nkeyfile DIR/broker.key\nrequire_certificate true");
-    broker.resume();
-    let path = |name: &str| broker.dir.path().join(name);
-    let files = |ca: &str| TlsFiles {
-        ca_file: Some(path(ca)),
-        client: Some(ClientCertificate {
-            cert_file: path("client.pem"),
-            key_file: path("client.key"),
-        }),
-    };
-    let mut config = broker.config();
-    config.address.tls = Some(files("ca.pem"));
-    let mut rig = Rig::start(config.clone());
-    rig.subscribed().await;
-    let publishing = Command::new("mosquitto_pub")
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &broker.port.to_string(),
-            "-t",
-            "up/a",
-            "-q",
-            "1",
-            "-m",
-            "42",
-        ])
-        .arg("--cafile")
-        .arg(path("ca.pem"))
-        .arg("--cert")
-        .arg(path("client.pem"))
-        .arg("--key")
-        .arg(path("client.key"))
-        .status();
-    assert!(publishing.unwrap().success());
-    let got = rig.take(1).await;
-    assert_eq!(numbers(&got), BTreeSet::from([42]));
-    rig.acknowledge(&got);
-    assert_eq!(rig.stop().await, []);
-
-    config.address.tls = Some(files("client.pem"));
-    let mut rig = Rig::start(config);
-    let (reason, remedy) = rig.down().await;
-    assert!(reason.contains("TLS") && remedy.contains("ca_file"), "{reason}; {remedy}");
-    rig.kill().await;
 }

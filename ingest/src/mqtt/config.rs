@@ -18,7 +18,7 @@ pub enum Protocol {
     /// MQTT 5.
     #[default]
     V5,
-    /// MQTT 3.1.1. Refused for now, see [`super::SetUpError::Protocol`].
+    /// MQTT 3.1.1.
     V3,
 }
 
@@ -120,7 +120,8 @@ pub struct MqttConfig {
     /// Topic filters, `$share/group/…` too; at least one. A filter that was removed since the last
     /// run stays in the session until the broker forgets it.
     pub topics: Vec<String>,
-    /// Most messages in flight to us. Small values cap the rate: window ÷ (network + fsync).
+    /// Most messages in flight to us. Small values cap the rate: window ÷ (network + fsync). MQTT 3.1.1
+    /// cannot tell it to the broker, whose own window counts then.
     pub receive_maximum: NonZeroU16,
     /// Name and password.
     pub credentials: Option<Credentials>,
@@ -137,7 +138,7 @@ pub struct MqttConfig {
     pub pause: Duration,
     /// Greatest packet that passes whole, in bytes; at least 128 KiB. Longer ones are cut short.
     pub packet_limit: u32,
-    /// Whether the limit is announced. A broker that is told drops longer messages by itself,
+    /// Whether the limit is announced, in MQTT 5. A broker that is told drops longer messages by itself,
     /// silently, as MQTT 5 demands; one that is not told sends them, and we cut them short.
     pub announce_packet_limit: bool,
 }
@@ -162,6 +163,15 @@ impl MqttConfig {
             packet_limit: PACKET_LIMIT,
             announce_packet_limit: false,
         }
+    }
+
+    /// Returns whether a topic is shared with other clients (`$share/group/…`).
+    ///
+    /// The broker deals the messages of such a topic out one by one, while state per device (repeats, order,
+    /// alerts, silence) lives in one process.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.topics.iter().any(|topic| topic.starts_with("$share/"))
     }
 }
 

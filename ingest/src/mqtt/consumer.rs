@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::client::Dialer;
-use super::config::{MqttConfig, Protocol};
+use super::config::MqttConfig;
 use super::fault::Fault;
 use super::handover::{Handover, Refused};
 use super::outlet::Outlet;
@@ -37,11 +37,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] for certificates that cannot be used and for a protocol that is not supported.
+    /// [`SetUpError`] for certificates that cannot be used.
     pub fn new(config: MqttConfig) -> Result<(Self, Intake), SetUpError> {
-        if config.protocol == Protocol::V3 {
-            return Err(SetUpError::Protocol);
-        }
         let tls =
             config.address.tls.as_ref().map(client_config).transpose()?.map(TlsConnector::from);
         let outlet = Arc::new(Outlet::new(config.receive_maximum.get().into()));
@@ -64,11 +61,22 @@ impl Consumer {
         ))
     }
 
+    #[cfg(test)]
+    pub(crate) fn outlet(&self) -> Arc<Outlet> {
+        self.desk.dialer.outlet.clone()
+    }
+
     /// Consumes until `stop` turns true or its sender is dropped, or [`Intake::batches`] is dropped.
     ///
     /// At the end reading stops, acknowledgements of what was handed over are awaited for at most 5 s
     /// and written, and the session is left in order; the broker keeps it and what comes later.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        if self.desk.dialer.config.is_shared() {
+            tracing::warn!(
+                source = self.desk.dialer.config.source.0,
+                "topics has a shared subscription: a device's state is in one process, so its messages must always reach the same one"
+            );
+        }
         loop {
             let end = self.connection(&mut stop).await;
             match end {
@@ -89,8 +97,8 @@ impl Consumer {
     }
 
     async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
-        let mut session = Session::new(&mut self.desk);
-        let end = session.run(stop).await;
+        let (mut session, link) = Session::new(&mut self.desk);
+        let end = session.run(link, stop).await;
         let held = session.held;
         // The broker sends again what waits for an acknowledgement.
         self.leftover.extend(

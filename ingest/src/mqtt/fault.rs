@@ -1,14 +1,14 @@
 //! What ended a connection, in words, with the remedy.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 
-use rumqttc::{
-    ConnectReturnCode, ConnectionError, DisconnectReasonCode, StateError, SubscribeReasonCode,
-};
 use telemetry::text::{Text, say};
 
-use super::config::MqttConfig;
+use super::config::{MqttConfig, Protocol};
+use super::link::{Grant, Loss, Refusal};
+use super::tls_fault;
 use crate::source::LinkState;
 
 /// A reason and its remedy.
@@ -27,21 +27,40 @@ impl Fault {
         LinkState::Down { reason: self.reason.clone(), remedy: self.remedy.clone() }
     }
 
-    /// Puts an error of the client into words.
-    pub(crate) fn of(error: &ConnectionError, config: &MqttConfig) -> Self {
-        if let ConnectionError::ConnectionRefused(code) = error {
-            return refused(*code, config);
+    /// Puts the end of a connection into words.
+    pub(crate) fn of(loss: &Loss, config: &MqttConfig) -> Self {
+        let address: (&str, &dyn Display) = ("address", &config.address);
+        let client_id: (&str, &dyn Display) = ("client_id", &config.client_id);
+        match loss {
+            Loss::Refused(refusal) => refused(refusal, config),
+            Loss::Io(error) => unreachable(error, config),
+            Loss::Silent => Self::silent(config),
+            Loss::TakenOver => Self::new(
+                say("ingest.mqtt.taken_over", &[client_id]),
+                "ingest.mqtt.remedy_taken_over",
+            ),
+            Loss::SentAway(code) => Self::new(
+                say("ingest.mqtt.sent_away", &[address, ("code", code)]),
+                "ingest.mqtt.remedy_broker_log",
+            ),
+            // Some brokers end a session that was taken over without a word, and MQTT 3.1.1 has none for it.
+            Loss::Closed => Self {
+                reason: say("ingest.mqtt.closed", &[address]),
+                remedy: say("ingest.mqtt.remedy_closed", &[client_id]),
+            },
+            Loss::NoSignOfLife => Self::new(
+                say("ingest.mqtt.no_sign_of_life", &[address]),
+                "ingest.mqtt.remedy_reach",
+            ),
+            Loss::Malformed(error) => Self::new(
+                say("ingest.mqtt.malformed", &[address, ("error", error)]),
+                "ingest.mqtt.remedy_malformed",
+            ),
+            Loss::Other(error) => Self::new(
+                say("ingest.mqtt.other", &[address, ("error", error)]),
+                "ingest.mqtt.remedy_broker_log",
+            ),
         }
-        if let ConnectionError::Io(error) = error {
-            return unreachable(error, config);
-        }
-        if let ConnectionError::Timeout(_) = error {
-            return Self::silent(config);
-        }
-        if let ConnectionError::MqttState(error) = error {
-            return broken(error, config);
-        }
-        other(error, config)
     }
 
     /// No CONNACK or no SUBACK came.
@@ -51,113 +70,72 @@ impl Fault {
     }
 
     /// Puts the refusal of a subscription into words; `None` if it was granted.
-    pub(crate) fn of_subscription(code: &SubscribeReasonCode, topic: &str) -> Option<Self> {
-        let topic: (&str, &dyn std::fmt::Display) = ("topic", &topic);
-        if let SubscribeReasonCode::Success(qos) = code {
-            return (*qos == rumqttc::QoS::AtMostOnce).then(|| {
-                Self::new(say("ingest.mqtt.downgraded", &[topic]), "ingest.mqtt.remedy_downgraded")
-            });
+    pub(crate) fn of_subscription(grant: &Grant, topic: &str) -> Option<Self> {
+        let topic: (&str, &dyn Display) = ("topic", &topic);
+        match grant {
+            Grant::Granted => None,
+            Grant::Downgraded => Some(Self::new(
+                say("ingest.mqtt.downgraded", &[topic]),
+                "ingest.mqtt.remedy_downgraded",
+            )),
+            Grant::Refused(code) => Some(Self::new(
+                say("ingest.mqtt.subscription_refused", &[topic, ("code", code)]),
+                "ingest.mqtt.remedy_subscription",
+            )),
         }
-        let code = format!("{code:?}");
-        Some(Self::new(
-            say("ingest.mqtt.subscription_refused", &[topic, ("code", &code)]),
-            "ingest.mqtt.remedy_subscription",
-        ))
     }
 
     /// Puts topic filters that the client itself refuses into words.
-    pub(crate) fn of_filters(error: &rumqttc::ClientError) -> Self {
-        Self::new(say("ingest.mqtt.filters", &[("error", error)]), "ingest.mqtt.remedy_filters")
+    pub(crate) fn of_filters(error: &str) -> Self {
+        Self::new(say("ingest.mqtt.filters", &[("error", &error)]), "ingest.mqtt.remedy_filters")
     }
 }
 
-fn refused(code: ConnectReturnCode, config: &MqttConfig) -> Fault {
-    use ConnectReturnCode as C;
-    let address = &config.address;
-    if matches!(code, C::BadUserNamePassword | C::BadAuthenticationMethod) {
-        let reason = say("ingest.mqtt.bad_credentials", &[("address", address)]);
-        return Fault::new(reason, "ingest.mqtt.remedy_credentials");
+fn refused(refusal: &Refusal, config: &MqttConfig) -> Fault {
+    let address: (&str, &dyn Display) = ("address", &config.address);
+    let client_id: (&str, &dyn Display) = ("client_id", &config.client_id);
+    match refusal {
+        Refusal::Credentials => Fault::new(
+            say("ingest.mqtt.bad_credentials", &[address]),
+            "ingest.mqtt.remedy_credentials",
+        ),
+        Refusal::NotAuthorised => {
+            let user = config.credentials.as_ref().map_or("", |known| &known.username);
+            Fault::new(
+                say("ingest.mqtt.not_authorised", &[address, ("user", &user), client_id]),
+                "ingest.mqtt.remedy_authorise",
+            )
+        }
+        Refusal::ClientId => Fault::new(
+            say("ingest.mqtt.client_id_rejected", &[address, client_id]),
+            "ingest.mqtt.remedy_client_id",
+        ),
+        Refusal::Version => {
+            let (version, remedy) = match config.protocol {
+                Protocol::V5 => ("MQTT 5", "ingest.mqtt.remedy_version"),
+                Protocol::V3 => ("MQTT 3.1.1", "ingest.mqtt.remedy_version_5"),
+            };
+            Fault::new(say("ingest.mqtt.version", &[address, ("version", &version)]), remedy)
+        }
+        Refusal::Other(code) => Fault::new(
+            say("ingest.mqtt.refused", &[address, ("code", code)]),
+            "ingest.mqtt.remedy_broker_log",
+        ),
     }
-    if matches!(code, C::NotAuthorized | C::Banned) {
-        let user = config.credentials.as_ref().map_or("", |known| &known.username);
-        let reason = say(
-            "ingest.mqtt.not_authorised",
-            &[("address", address), ("user", &user), ("client_id", &config.client_id)],
-        );
-        return Fault::new(reason, "ingest.mqtt.remedy_authorise");
-    }
-    if matches!(code, C::BadClientId | C::ClientIdentifierNotValid) {
-        let reason = say(
-            "ingest.mqtt.client_id_rejected",
-            &[("address", address), ("client_id", &config.client_id)],
-        );
-        return Fault::new(reason, "ingest.mqtt.remedy_client_id");
-    }
-    if matches!(code, C::RefusedProtocolVersion | C::UnsupportedProtocolVersion) {
-        return Fault::new(
-            say("ingest.mqtt.version", &[("address", address)]),
-            "ingest.mqtt.remedy_version",
-        );
-    }
-    let code = format!("{code:?}");
-    let reason = say("ingest.mqtt.refused", &[("address", address), ("code", &code)]);
-    Fault::new(reason, "ingest.mqtt.remedy_broker_log")
 }
 
 fn unreachable(error: &io::Error, config: &MqttConfig) -> Fault {
-    let address = &config.address;
-    let tls = error.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some());
-    let (key, remedy) = if tls {
-        ("ingest.mqtt.tls", "ingest.mqtt.remedy_tls")
-    } else {
-        ("ingest.mqtt.unreachable", "ingest.mqtt.remedy_reach")
-    };
-    Fault::new(say(key, &[("address", address), ("error", &chain(error))]), remedy)
-}
-
-fn broken(error: &StateError, config: &MqttConfig) -> Fault {
-    let address = &config.address;
-    if let StateError::ServerDisconnect { reason_code, reason_string } = error {
-        if *reason_code == DisconnectReasonCode::SessionTakenOver {
-            let reason = say("ingest.mqtt.taken_over", &[("client_id", &config.client_id)]);
-            return Fault::new(reason, "ingest.mqtt.remedy_taken_over");
-        }
-        let code = format!("{reason_code:?} {}", reason_string.as_deref().unwrap_or_default());
-        let reason =
-            say("ingest.mqtt.sent_away", &[("address", address), ("code", &code.trim_end())]);
-        return Fault::new(reason, "ingest.mqtt.remedy_broker_log");
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(cause) = cause {
+        return tls_fault::of(cause, config);
     }
-    if matches!(error, StateError::ConnectionAborted) {
-        // Some brokers end a session that was taken over without a word.
-        let reason = say("ingest.mqtt.closed", &[("address", address)]);
-        let remedy = say("ingest.mqtt.remedy_closed", &[("client_id", &config.client_id)]);
-        return Fault { reason, remedy };
-    }
-    if matches!(error, StateError::AwaitPingResp) {
-        let reason = say("ingest.mqtt.no_sign_of_life", &[("address", address)]);
-        return Fault::new(reason, "ingest.mqtt.remedy_reach");
-    }
-    if let StateError::Io(error) = error {
-        return unreachable(error, config);
-    }
-    if let StateError::Deserialization(rumqttc::Error::Io(error)) = error {
-        return unreachable(error, config);
-    }
-    if matches!(error, StateError::Deserialization(_) | StateError::ProtocolViolation(_)) {
-        let reason = say("ingest.mqtt.malformed", &[("address", address), ("error", error)]);
-        return Fault::new(reason, "ingest.mqtt.remedy_malformed");
-    }
-    other(error, config)
-}
-
-fn other(error: &dyn Error, config: &MqttConfig) -> Fault {
     let reason =
-        say("ingest.mqtt.other", &[("address", &config.address), ("error", &chain(error))]);
-    Fault::new(reason, "ingest.mqtt.remedy_broker_log")
+        say("ingest.mqtt.unreachable", &[("address", &config.address), ("error", &chain(error))]);
+    Fault::new(reason, "ingest.mqtt.remedy_reach")
 }
 
 /// The error and its causes on one line, without saying anything twice.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -181,27 +159,18 @@ mod tests {
         let address = super::super::Address { host: "b".to_owned(), port: 1, tls: None };
         let config =
             MqttConfig::new(SourceId(0), address, "tianlu-7".to_owned(), vec!["a".to_owned()]);
-        let refused = |code| Fault::of(&ConnectionError::ConnectionRefused(code), &config);
-        let sent_away = |reason_code| {
-            let error = StateError::ServerDisconnect { reason_code, reason_string: None };
-            Fault::of(&ConnectionError::MqttState(error), &config)
-        };
-        let io = |error| Fault::of(&ConnectionError::Io(error), &config);
+        let of = |loss| Fault::of(&loss, &config);
         let cases = [
-            (refused(ConnectReturnCode::BadUserNamePassword), "", "password_file"),
-            (refused(ConnectReturnCode::NotAuthorized), "tianlu-7", "access"),
-            (refused(ConnectReturnCode::ClientIdentifierNotValid), "tianlu-7", "client_id"),
-            (refused(ConnectReturnCode::UnsupportedProtocolVersion), "MQTT 5", ""),
-            (refused(ConnectReturnCode::ServerBusy), "ServerBusy", ""),
-            (sent_away(DisconnectReasonCode::SessionTakenOver), "tianlu-7", "client_id"),
-            (
-                Fault::of(&ConnectionError::MqttState(StateError::ConnectionAborted), &config),
-                "mqtt://b:1",
-                "tianlu-7",
-            ),
-            (sent_away(DisconnectReasonCode::ServerShuttingDown), "ServerShuttingDown", ""),
-            (io(io::ErrorKind::ConnectionRefused.into()), "mqtt://b:1", "url"),
-            (io(io::Error::other(rustls::Error::DecryptError)), "TLS", "ca_file"),
+            (of(Loss::Refused(Refusal::Credentials)), "", "password_file"),
+            (of(Loss::Refused(Refusal::NotAuthorised)), "tianlu-7", "access"),
+            (of(Loss::Refused(Refusal::ClientId)), "tianlu-7", "client_id"),
+            (of(Loss::Refused(Refusal::Version)), "MQTT 5", "protocol = 3"),
+            (of(Loss::Refused(Refusal::Other("ServerBusy".to_owned()))), "ServerBusy", ""),
+            (of(Loss::TakenOver), "tianlu-7", "client_id"),
+            (of(Loss::Closed), "mqtt://b:1", "tianlu-7"),
+            (of(Loss::SentAway("ServerShuttingDown".to_owned())), "ServerShuttingDown", ""),
+            (of(Loss::Io(io::ErrorKind::ConnectionRefused.into())), "mqtt://b:1", "url"),
+            (of(Loss::Io(io::Error::other(rustls::Error::DecryptError))), "TLS", "ca_file"),
         ];
         for (fault, reason, remedy) in cases {
             assert!(fault.reason.en.contains(reason), "{fault:?}");

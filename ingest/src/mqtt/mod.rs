@@ -1,11 +1,11 @@
-//! Takes uplinks from an MQTT 5 broker and acknowledges each once it is on disk.
+//! Takes uplinks from an MQTT broker, in MQTT 5 or 3.1.1, and acknowledges each once it is on disk.
 //!
 //! ```text
 //!            ┌────────────── Consumer::run: polls, and does nothing else ─────────────┐
-//! broker ──▶ Nap ─▶ (TLS) ─▶ Wire ─▶ rumqttc ─▶ Session ─▶ Ledger ─▶ Handover ─────────┼─▶ Batch ─▶ journal
-//!    ▲       reads when      cuts what            epoch,    tokens    bounded by bytes │             │ fsync
-//!    │       there is a      is too long,         tokens                               │             ▼
-//!    │       batch           gate                                                      │       Acknowledge
+//! broker ──▶ Nap ─▶ (TLS) ─▶ Wire ─▶ Link ────▶ Session ─▶ Ledger ─▶ Handover ─────────┼─▶ Batch ─▶ journal
+//!    ▲       reads when      cuts what  rumqttc,  epoch,    tokens    bounded by bytes │             │ fsync
+//!    │       there is a      is too     in either tokens                               │             ▼
+//!    │       batch           long, gate protocol                                       │       Acknowledge
 //!    └─── PUBACKs of one fsync in one write ◀── Wire ◀── Outlet ◀──────────────────────┴──── AckTokens
 //! ```
 //!
@@ -21,9 +21,13 @@
 //! What is in the buffer when a connection ends keeps its place; its tokens are void and the broker
 //! sends it again, so it arrives twice. Telling the two apart is the pipeline's work.
 //!
-//! Deliberately not here: MQTT 3.1.1, topic aliases, publishing, unsubscribing from topics that left
-//! the configuration. A broker that is told our packet limit drops longer messages by itself, as
-//! MQTT 5 demands (see [`MqttConfig::announce_packet_limit`]).
+//! The two protocols meet in `link`: only `v5` and `v3` below it know which one is spoken. MQTT 3.1.1
+//! cannot tell the broker our window or packet limit; both hold all the same, since the broker has a
+//! window of its own and **M6** needs no help.
+//!
+//! Deliberately not here: topic aliases, publishing, unsubscribing from topics that left the
+//! configuration. A broker that is told our packet limit drops longer messages by itself, as MQTT 5
+//! demands (see [`MqttConfig::announce_packet_limit`]).
 
 mod backoff;
 mod client;
@@ -32,12 +36,16 @@ mod consumer;
 mod fault;
 pub(crate) mod handover;
 mod ledger;
+mod link;
 mod nap;
 mod outlet;
 mod oversize;
 mod rhythm;
 mod session;
 mod tls;
+mod tls_fault;
+mod v3;
+mod v5;
 mod watchdog;
 mod wire;
 
@@ -52,5 +60,7 @@ pub use tls::SetUpError;
 mod broker_tests;
 #[cfg(test)]
 mod test_rig;
+#[cfg(test)]
+mod tls_tests;
 #[cfg(test)]
 mod wire_tests;

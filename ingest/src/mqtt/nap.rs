@@ -36,7 +36,10 @@ impl<S> Nap<S> {
         if !emptied || self.pause.is_zero() {
             return;
         }
-        if self.rhythm.pause(self.outlet.unacked(), self.outlet.take_peak()) {
+        let pause = self.rhythm.pause(self.outlet.unacked(), self.outlet.take_peak());
+        self.outlet.learn(self.rhythm.window());
+        if pause {
+            self.outlet.paused();
             self.sleep.as_mut().reset(Instant::now() + self.pause);
             self.napping = true;
         }

@@ -1,14 +1,14 @@
 //! What the journal's side, the polling task and the transport share: the ledger, the
 //! acknowledgements on their way out, and the gate that stops reading.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::{AsyncClient, ManualAck, PubAck, PubRec, Publish, QoS};
 
 use super::ledger::{Ledger, Packet};
+use super::link::{Arrived, Receipt, Sender, puback};
 use crate::source::{AckToken, Acknowledge};
 
 /// Shared by one consumer and its connections.
@@ -22,7 +22,12 @@ pub(crate) struct Outlet {
     shut: AtomicBool,
     /// The connection is to be made anew.
     again: AtomicBool,
+    /// Our Receive Maximum.
     window: usize,
+    /// The broker's window, as far as this connection has shown it; at most ours.
+    learnt: AtomicUsize,
+    /// How many reads were followed by a pause.
+    pauses: AtomicU64,
 }
 
 #[derive(Default)]
@@ -33,7 +38,7 @@ struct Inner {
     /// Wakes whoever polls the connection.
     waker: Option<Waker>,
     /// Carries what is not a plain PUBACK.
-    client: Option<AsyncClient>,
+    client: Option<Sender>,
 }
 
 impl std::fmt::Debug for Outlet {
@@ -54,6 +59,8 @@ impl Outlet {
             shut: AtomicBool::new(false),
             again: AtomicBool::new(false),
             window,
+            learnt: AtomicUsize::new(window),
+            pauses: AtomicU64::new(0),
         }
     }
 
@@ -63,12 +70,13 @@ impl Outlet {
     }
 
     /// Begins the epoch of a connection that the broker has just confirmed.
-    pub(crate) fn open(&self, client: AsyncClient) {
+    pub(crate) fn open(&self, client: Sender) {
         let mut inner = self.lock();
         inner.ledger.open();
         inner.bytes.clear();
         // Whatever was to come again comes on this connection.
         self.again.store(false, Ordering::Release);
+        self.learnt.store(self.window, Ordering::Relaxed);
         inner.client = Some(client);
         self.count(&inner);
     }
@@ -84,13 +92,13 @@ impl Outlet {
     }
 
     /// Enters messages that have just arrived; `None` for those without an acknowledgement.
-    pub(crate) fn enter(&self, arrived: &[Publish], tokens: &mut Vec<Option<AckToken>>) {
+    pub(crate) fn enter(&self, arrived: &[Arrived], tokens: &mut Vec<Option<AckToken>>) {
         let mut inner = self.lock();
         for publish in arrived {
-            tokens.push(match publish.qos {
-                QoS::AtMostOnce => None,
-                QoS::AtLeastOnce => Some(inner.ledger.enter(Packet::AtLeastOnce(publish.pkid))),
-                QoS::ExactlyOnce => Some(inner.ledger.enter(Packet::ExactlyOnce(publish.pkid))),
+            tokens.push(match publish.receipt {
+                Receipt::None => None,
+                Receipt::AtLeastOnce(id) => Some(inner.ledger.enter(Packet::AtLeastOnce(id))),
+                Receipt::ExactlyOnce(id) => Some(inner.ledger.enter(Packet::ExactlyOnce(id))),
             });
         }
         self.count(&inner);
@@ -129,6 +137,22 @@ impl Outlet {
         self.again.swap(false, Ordering::AcqRel)
     }
 
+    /// Notes how many messages can be in flight, as far as the connection has shown it.
+    pub(crate) fn learn(&self, window: usize) {
+        self.learnt.store(window, Ordering::Relaxed);
+    }
+
+    /// Notes a pause after a read.
+    pub(crate) fn paused(&self) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many pauses there were.
+    #[cfg(test)]
+    pub(crate) fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
+    }
+
     /// Returns the greatest number of unacknowledged messages since the last call.
     pub(crate) fn take_peak(&self) -> usize {
         self.peak.swap(self.unacked.load(Ordering::Relaxed), Ordering::Relaxed)
@@ -138,16 +162,9 @@ impl Outlet {
 impl Inner {
     fn send(&mut self, packet: Packet) {
         match packet {
-            Packet::AtLeastOnce(id) => {
-                let written = PubAck::new(id, None).write(&mut self.bytes);
-                debug_assert!(written.is_ok(), "the codec let a packet id of zero pass");
-            }
+            Packet::AtLeastOnce(id) => self.bytes.extend_from_slice(&puback(id)),
             Packet::ExactlyOnce(id) => {
-                let sent = self
-                    .client
-                    .as_ref()
-                    .map(|client| client.try_manual_ack(ManualAck::PubRec(PubRec::new(id, None))));
-                if let Some(Err(error)) = sent {
+                if let Some(Err(error)) = self.client.as_ref().map(|client| client.pubrec(id)) {
                     // The broker sends it again on the next connection.
                     tracing::debug!(%error, "a PUBREC found no room");
                 }
@@ -187,5 +204,9 @@ impl Acknowledge for Outlet {
 
     fn window(&self) -> usize {
         self.window
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.unacked() >= self.learnt.load(Ordering::Relaxed)
     }
 }

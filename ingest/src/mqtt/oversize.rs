@@ -3,11 +3,12 @@
 //!
 //! The MQTT codec refuses a packet beyond its limit and the connection ends; the broker keeps the
 //! message and sends it again, for ever. Here such a PUBLISH is replaced by one with the same topic
-//! and packet id, the beginning of the body, and the true length in a user property whose name
-//! nobody else knows.
+//! and packet id, whose body is a mark that nobody else knows, the true length, and the beginning of
+//! the body.
 
-use bytes::{Bytes, BytesMut};
-use rumqttc::{Publish, PublishProperties, QoS};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
 
 /// How much of the body a stub keeps.
 pub(crate) const KEPT: usize = 64 * 1024;
@@ -16,10 +17,34 @@ const LIMIT_LEAST: u64 = 128 * 1024;
 /// One byte of type and at most four of length.
 const HEADER_MOST: usize = 5;
 
+/// Tells the bodies that a [`Filter`] made from those that came whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Stubs {
+    mark: Arc<[u8]>,
+}
+
+impl Stubs {
+    /// `mark`: what no sender can know.
+    pub(crate) fn new(mark: Vec<u8>) -> Self {
+        Self { mark: mark.into() }
+    }
+
+    /// Takes mark and length off a body that was cut short, and returns its true length; other
+    /// bodies stay as they are.
+    pub(crate) fn true_length(&self, payload: &mut Bytes) -> Option<u64> {
+        let length = payload.strip_prefix(&*self.mark)?.first_chunk::<8>()?;
+        let length = u64::from_be_bytes(*length);
+        payload.advance(self.mark.len() + 8);
+        Some(length)
+    }
+}
+
 /// Follows the packets of one connection.
 pub(crate) struct Filter {
     limit: u64,
-    mark: String,
+    stubs: Stubs,
+    /// MQTT 5 has properties in front of the body.
+    has_properties: bool,
     state: State,
 }
 
@@ -53,9 +78,10 @@ fn header(bytes: impl Iterator<Item = u8>) -> Option<Header> {
 }
 
 impl Filter {
-    /// `limit`: greatest packet that passes, in bytes; `mark`: the name of the property.
-    pub(crate) fn new(limit: u64, mark: String) -> Self {
-        Self { limit: limit.max(LIMIT_LEAST), mark, state: State::Header(Vec::new()) }
+    /// `limit`: greatest packet that passes, in bytes.
+    pub(crate) fn new(limit: u64, stubs: Stubs, has_properties: bool) -> Self {
+        let limit = limit.max(LIMIT_LEAST);
+        Self { limit, stubs, has_properties, state: State::Header(Vec::new()) }
     }
 
     fn is_cut(&self, first: u8, header: &Header) -> bool {
@@ -108,7 +134,7 @@ impl Filter {
                     let (piece, rest) = chunk.split_at(cut.take(chunk.len()));
                     cut.feed(piece);
                     if cut.left == 0 {
-                        cut.stub(&self.mark, out);
+                        cut.stub(&self.stubs.mark, out);
                         self.state = State::Header(Vec::new());
                     }
                     rest
@@ -125,19 +151,13 @@ impl Filter {
         let held = std::mem::take(held);
         let first = held.first().copied().unwrap_or_default();
         if self.is_cut(first, &header) {
-            self.state = State::Cut(Box::new(Cut::new(first, header.body)));
+            self.state = State::Cut(Box::new(Cut::new(first, header.body, self.has_properties)));
         } else {
             out.extend_from_slice(&held);
             self.state = State::Body(header.body);
             self.end_body();
         }
         rest
-    }
-
-    /// Returns the true length of the body, if a publish is a stub of ours.
-    pub(crate) fn true_length(mark: &str, publish: &Publish) -> Option<u64> {
-        let properties = publish.properties.as_ref()?;
-        properties.user_properties.iter().find(|(name, _)| name == mark)?.1.parse().ok()
     }
 }
 
@@ -151,6 +171,7 @@ fn advance(left: &mut u64, at_hand: usize) -> usize {
 /// A PUBLISH that is being cut short.
 struct Cut {
     first: u8,
+    has_properties: bool,
     /// Bytes of the packet that have not come yet.
     left: u64,
     /// Topic, packet id and the length of the properties, until all of it is there.
@@ -163,20 +184,13 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(first: u8, left: u64) -> Self {
-        Self { first, left, front: Vec::new(), skip: None, length: 0, kept: Vec::new() }
+    fn new(first: u8, left: u64, has_properties: bool) -> Self {
+        let (front, kept) = (Vec::new(), Vec::new());
+        Self { first, has_properties, left, front, skip: None, length: 0, kept }
     }
 
     fn take(&self, at_hand: usize) -> usize {
         usize::try_from(self.left).map_or(at_hand, |left| left.min(at_hand))
-    }
-
-    fn qos(&self) -> QoS {
-        match self.first >> 1 & 3 {
-            0 => QoS::AtMostOnce,
-            1 => QoS::AtLeastOnce,
-            _ => QoS::ExactlyOnce,
-        }
     }
 
     fn feed(&mut self, piece: &[u8]) {
@@ -200,9 +214,12 @@ impl Cut {
         self.kept.extend_from_slice(body.get(..room).unwrap_or(body));
     }
 
-    /// Where topic, packet id and property length are all there: the length of the properties.
+    /// Where topic, packet id and, in MQTT 5, property length are all there: the length of the properties.
     fn properties(&self) -> Option<u64> {
         let mut varint = self.front.get(self.id_end()?..)?.iter();
+        if !self.has_properties {
+            return Some(0);
+        }
         let (mut length, mut shift) = (0u64, 0u32);
         loop {
             let byte = varint.next()?;
@@ -221,33 +238,49 @@ impl Cut {
     }
 
     fn id_end(&self) -> Option<usize> {
-        let id = if self.qos() == QoS::AtMostOnce { 0 } else { 2 };
+        let id = if self.asks_for_receipt() { 2 } else { 0 };
         Some(self.topic_end()? + id)
     }
 
-    fn packet_id(&self) -> Option<u16> {
-        let id = self.front.get(self.topic_end()?..self.id_end()?)?;
-        id.first_chunk::<2>().map(|id| u16::from_be_bytes(*id))
+    fn asks_for_receipt(&self) -> bool {
+        self.first & 0b110 != 0
     }
 
-    fn stub(&mut self, mark: &str, out: &mut BytesMut) {
-        let topic = self.topic_end().and_then(|end| self.front.get(2..end)).unwrap_or_default();
-        let properties = PublishProperties {
-            user_properties: vec![(mark.to_owned(), self.length.to_string())],
-            ..PublishProperties::default()
-        };
-        let publish = Publish {
-            dup: self.first & 8 != 0,
-            qos: self.qos(),
-            retain: self.first & 1 != 0,
-            topic: Bytes::copy_from_slice(topic),
-            pkid: self.packet_id().unwrap_or_default(),
-            payload: std::mem::take(&mut self.kept).into(),
-            properties: Some(properties),
-        };
-        if let Err(error) = publish.write(out) {
+    /// Returns topic and packet id as they came, if the client's codec would take them.
+    fn sound_front(&self) -> Option<&[u8]> {
+        let (topic_end, id_end) = (self.topic_end()?, self.id_end()?);
+        let topic = self.front.get(2..topic_end)?;
+        let id = self.front.get(topic_end..id_end)?;
+        let is_sound = std::str::from_utf8(topic).is_ok()
+            && (id.is_empty() || id.iter().any(|byte| *byte != 0));
+        if is_sound { self.front.get(..id_end) } else { None }
+    }
+
+    fn stub(&self, mark: &[u8], out: &mut BytesMut) {
+        let Some(front) = self.sound_front() else {
             // Not even the topic was sound; the broker that let it pass keeps it.
-            tracing::warn!(%error, "an oversized message could not be cut short");
+            tracing::warn!("an oversized message could not be cut short");
+            return;
+        };
+        let properties: &[u8] = if self.has_properties { &[0] } else { &[] };
+        let length = self.length.to_be_bytes();
+        let parts = [front, properties, mark, &length, &self.kept];
+        out.extend_from_slice(&[self.first]);
+        put_varint(out, parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+/// Writes a remaining length.
+fn put_varint(out: &mut BytesMut, mut value: usize) {
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap_or_default();
+        value >>= 7;
+        out.extend_from_slice(&[if value > 0 { low | 0x80 } else { low }]);
+        if value == 0 {
+            return;
         }
     }
 }
@@ -256,23 +289,33 @@ impl Cut {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rumqttc::{Publish, PublishProperties, QoS};
 
-    fn publish(
-        topic: &str,
-        pkid: u16,
-        len: usize,
-        properties: Option<PublishProperties>,
-    ) -> BytesMut {
-        let mut publish = Publish::new(topic, QoS::AtLeastOnce, vec![b'x'; len], properties);
+    fn v5(pkid: u16, len: usize, properties: Option<PublishProperties>) -> BytesMut {
+        let mut publish = Publish::new("a/b", QoS::AtLeastOnce, vec![b'x'; len], properties);
         publish.pkid = pkid;
         let mut out = BytesMut::new();
         publish.write(&mut out).unwrap();
         out
     }
 
-    /// What a client reads of `stream` when it comes in pieces of these sizes, over and over.
-    fn read(stream: &[u8], sizes: &[usize]) -> Vec<rumqttc::Packet> {
-        let mut filter = Filter::new(LIMIT_LEAST, "mark".to_owned());
+    fn v3(pkid: u16, len: usize) -> BytesMut {
+        let qos = QoS::AtLeastOnce;
+        let mut publish = rumqttc_v4::Publish::new("a/b", qos, vec![b'x'; len]);
+        publish.pkid = pkid;
+        let mut out = BytesMut::new();
+        publish.write(&mut out).unwrap();
+        out
+    }
+
+    fn stubs() -> Stubs {
+        Stubs::new(b"mark".to_vec())
+    }
+
+    /// What a client of MQTT 5 or 3.1.1 reads of `stream` when it comes in pieces of these sizes,
+    /// over and over: packet ids, lengths of the bodies, true lengths.
+    fn read(is_v5: bool, stream: &[u8], sizes: &[usize]) -> Vec<(u16, usize, Option<u64>)> {
+        let mut filter = Filter::new(LIMIT_LEAST, stubs(), is_v5);
         let (mut rest, mut out, mut sizes) = (stream, BytesMut::new(), sizes.iter().cycle());
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
@@ -283,20 +326,21 @@ mod tests {
         }
         let mut packets = Vec::new();
         while !out.is_empty() {
-            packets.push(rumqttc::Packet::read(&mut out, Some(1 << 20)).unwrap());
+            let (topic, pkid, mut payload) = if is_v5 {
+                let packet = rumqttc::Packet::read(&mut out, Some(1 << 20)).unwrap();
+                let rumqttc::Packet::Publish(p) = packet else { panic!("{packet:?}") };
+                (p.topic, p.pkid, p.payload)
+            } else {
+                let packet = rumqttc_v4::Packet::read(&mut out, 1 << 20).unwrap();
+                let rumqttc_v4::Packet::Publish(p) = packet else { panic!("{packet:?}") };
+                (p.topic, p.pkid, p.payload)
+            };
+            assert_eq!(topic, "a/b");
+            let length = stubs().true_length(&mut payload);
+            assert!(payload.iter().all(|byte| *byte == b'x'), "packet {pkid}");
+            packets.push((pkid, payload.len(), length));
         }
         packets
-    }
-
-    fn summary(packets: Vec<rumqttc::Packet>) -> Vec<(u16, usize, Option<u64>)> {
-        packets
-            .into_iter()
-            .map(|packet| {
-                let rumqttc::Packet::Publish(p) = packet else { panic!("{packet:?}") };
-                assert_eq!(p.topic, "a/b");
-                (p.pkid, p.payload.len(), Filter::true_length("mark", &p))
-            })
-            .collect()
     }
 
     #[test]
@@ -306,15 +350,16 @@ mod tests {
             ..PublishProperties::default()
         };
         let stream = [
-            publish("a/b", 1, 100, None),
-            publish("a/b", 2, 200_000, None),
-            publish("a/b", 3, 0, None),
-            publish("a/b", 4, 10, Some(long)),
-            publish("a/b", 5, 131_060, None),
-            publish("a/b", 6, 131_061, None),
+            v5(1, 100, None),
+            v5(2, 200_000, None),
+            v5(3, 0, None),
+            v5(4, 10, Some(long)),
+            v5(5, 131_060, None),
+            v5(6, 131_061, None),
         ]
         .concat();
-        let expected = [
+        let older = [v3(1, 100), v3(2, 200_000), v3(3, 0), v3(5, 131_061), v3(6, 131_062)].concat();
+        let mut expected = vec![
             (1, 100, None),
             (2, KEPT, Some(200_000)),
             (3, 0, None),
@@ -323,7 +368,21 @@ mod tests {
             (6, KEPT, Some(131_061)),
         ];
         for sizes in [&[usize::MAX][..], &[1], &[8192], &[3, 1, 70_000]] {
-            assert_eq!(summary(read(&stream, sizes)), expected, "pieces of {sizes:?}");
+            assert_eq!(read(true, &stream, sizes), expected, "pieces of {sizes:?}");
+        }
+        expected.remove(3);
+        (expected[3].1, expected[4].2) = (131_061, Some(131_062));
+        for sizes in [&[usize::MAX][..], &[1], &[8192], &[3, 1, 70_000]] {
+            assert_eq!(read(false, &older, sizes), expected, "3.1.1, pieces of {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_only_looks_like_a_stub_stays_as_it_is() {
+        for body in [&b"mar"[..], b"mark", b"mark1234567", b"", b"nark12345678"] {
+            let mut payload = Bytes::copy_from_slice(body);
+            assert_eq!(stubs().true_length(&mut payload), None);
+            assert_eq!(payload, body);
         }
     }
 
@@ -334,14 +393,17 @@ mod tests {
             lengths in prop::collection::vec(prop_oneof![0..300usize, 130_000..140_000usize], 1..6),
             sizes in prop::collection::vec(1..40_000usize, 1..8),
         ) {
-            let stream = lengths.iter().zip(1..).map(|(len, id)| publish("a/b", id, *len, None)).collect::<Vec<_>>().concat();
-            let whole = summary(read(&stream, &[usize::MAX]));
-            prop_assert_eq!(whole.len(), lengths.len());
-            prop_assert_eq!(summary(read(&stream, &sizes)), whole);
+            for is_v5 in [true, false] {
+                let publish = |(len, id): (&usize, u16)| if is_v5 { v5(id, *len, None) } else { v3(id, *len) };
+                let stream = lengths.iter().zip(1..).map(publish).collect::<Vec<_>>().concat();
+                let whole = read(is_v5, &stream, &[usize::MAX]);
+                prop_assert_eq!(whole.len(), lengths.len());
+                prop_assert_eq!(read(is_v5, &stream, &sizes), whole);
+            }
         }
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2000), size in 1..50usize) {
-            let mut filter = Filter::new(LIMIT_LEAST, "mark".to_owned());
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2000), size in 1..50usize, is_v5: bool) {
+            let mut filter = Filter::new(LIMIT_LEAST, stubs(), is_v5);
             let mut out = BytesMut::new();
             for chunk in bytes.chunks(size) {
                 let passed = filter.pass(chunk);

@@ -1,64 +1,61 @@
-//! When a pause after a read pays. Pure.
+//! When a pause after a read pays, and what window the broker has. Pure.
 //!
 //! A broker writes each message by itself, so an eager reader pays a wake-up and a system call for
 //! every one. Waiting about 2 ms after a read that emptied the socket gives one read for many. But a
 //! broker that has used up its in-flight window sends nothing until we acknowledge, and every pause
-//! would then be pure loss. Two signs of that:
+//! would then be pure loss. So there is none while our window is half used, nor ever where it is small.
 //!
-//! - our own Receive Maximum is half used, or small altogether;
-//! - the greatest number of unacknowledged messages is the same from pause to pause: the broker has a
-//!   window of its own, which MQTT does not tell us.
+//! Our window is our own Receive Maximum, or less: a broker may have a smaller window of its own, which
+//! MQTT does not tell us. It shows: the greatest number of unacknowledged messages, from pause to
+//! pause, is the greatest that ever was, again and again. A load that is not held up varies. Once
+//! learnt, the window stands until more than it is seen.
 
 /// Windows up to this size never wait.
 const SMALL_WINDOW: usize = 64;
-/// So many equal peaks in a row are taken for a window.
+/// So many times in a row the peak must be what it ever was.
 const EQUAL_PEAKS: u32 = 4;
-/// For how many emptied reads pauses are left out, the first time and at most.
-const SUSPEND_FIRST: u32 = 64;
-const SUSPEND_MOST: u32 = 4096;
 
 /// Decides after each read that emptied the socket.
 #[derive(Debug)]
 pub(crate) struct Rhythm {
+    /// Our Receive Maximum.
     window: usize,
-    peak: usize,
+    /// The greatest number of unacknowledged messages that ever was.
+    highest: usize,
+    /// How many times in a row it was that many.
     equal: u32,
-    suspended: u32,
-    next_suspension: u32,
 }
 
 impl Rhythm {
     /// `window`: our Receive Maximum.
     pub(crate) const fn new(window: usize) -> Self {
-        Self { window, peak: 0, equal: 0, suspended: 0, next_suspension: SUSPEND_FIRST }
+        Self { window, highest: 0, equal: 0 }
     }
 
     /// Returns whether to pause. `unacked`: now; `peak`: the greatest number since the last call.
     pub(crate) fn pause(&mut self, unacked: usize, peak: usize) -> bool {
-        if self.window <= SMALL_WINDOW || unacked >= self.window / 2 {
-            return false;
-        }
-        if peak > self.peak {
-            // More than ever before at once: what looked like a window was none.
-            self.peak = peak;
+        self.learn(peak);
+        let window = self.window();
+        window > SMALL_WINDOW && unacked < window / 2
+    }
+
+    fn learn(&mut self, peak: usize) {
+        if peak > self.highest {
+            self.highest = peak;
             self.equal = 0;
-            self.suspended = 0;
-            self.next_suspension = SUSPEND_FIRST;
-            return true;
+        } else if self.equal < EQUAL_PEAKS {
+            // Without a pause the peaks say nothing, and what was learnt stands.
+            self.equal = if peak == self.highest { self.equal + 1 } else { 0 };
         }
-        if self.suspended > 0 {
-            self.suspended -= 1;
-            return false;
+    }
+
+    /// Returns how many messages can be in flight to us, as far as is known.
+    pub(crate) fn window(&self) -> usize {
+        if self.equal < EQUAL_PEAKS || self.highest == 0 {
+            self.window
+        } else {
+            self.window.min(self.highest)
         }
-        self.equal = if peak == self.peak { self.equal + 1 } else { 0 };
-        self.peak = peak;
-        if self.equal < EQUAL_PEAKS {
-            return true;
-        }
-        self.equal = 0;
-        self.suspended = self.next_suspension;
-        self.next_suspension = self.next_suspension.saturating_mul(2).min(SUSPEND_MOST);
-        false
     }
 }
 
@@ -91,9 +88,25 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_the_broker_is_noticed_and_hardly_ever_tried_again() {
+    fn a_window_of_the_broker_is_learnt_and_never_waits_again() {
+        for window in [1_usize, 16, 20, 32] {
+            let mut rhythm = Rhythm::new(1000);
+            let ramp = [1, window.div_ceil(2), window];
+            let held_up = ramp.into_iter().chain(std::iter::repeat_n(window, 10_000));
+            assert!(pauses(&mut rhythm, held_up) < 8);
+            assert_eq!(rhythm.window(), window);
+            // Read eagerly the peaks are anything, and with a light load too.
+            assert_eq!(pauses(&mut rhythm, (0..10_000).map(|n| n * 7919 % window + 1)), 0);
+            assert!(rhythm.pause(0, window + 1), "more than the window was seen, so it was none");
+            assert_eq!(rhythm.window(), 1000);
+        }
+    }
+
+    #[test]
+    fn a_larger_window_of_the_broker_counts_like_our_own() {
         let mut rhythm = Rhythm::new(1000);
-        assert!(pauses(&mut rhythm, std::iter::repeat_n(20, 10_000)) < 50);
-        assert!(rhythm.pause(0, 21), "more than the window was seen, so it was none");
+        pauses(&mut rhythm, std::iter::repeat_n(200, 10));
+        assert!(rhythm.pause(99, 150));
+        assert!(!rhythm.pause(100, 150));
     }
 }

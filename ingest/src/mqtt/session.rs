@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Packet, Publish, SubAck};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::client::{Connection, Dialer, filters};
+use super::client::{Connection, Dialer};
 use super::fault::Fault;
 use super::handover::{Handover, Refused};
-use super::oversize::Filter;
+use super::link::{Arrived, Grant, Heard, Link, Loss};
+use super::oversize::Stubs;
 use super::watchdog::Silence;
 use crate::source::{AckToken, Acknowledge, Alarms, Incoming, LinkState};
 
@@ -53,7 +53,7 @@ pub(crate) struct Desk {
 /// State of one connection.
 pub(crate) struct Session<'d> {
     desk: &'d mut Desk,
-    mark: String,
+    stubs: Stubs,
     /// When CONNACK came.
     connected: Option<Instant>,
     subscribed: bool,
@@ -63,8 +63,6 @@ pub(crate) struct Session<'d> {
     stopping: Option<Instant>,
     /// Since when the buffer has been full.
     full: Option<Instant>,
-    /// Arrived, not entered in the ledger yet.
-    arrived: Vec<Publish>,
     tokens: Vec<Option<AckToken>>,
     /// Entered, not handed over yet.
     pub(crate) batch: Vec<Incoming>,
@@ -72,12 +70,8 @@ pub(crate) struct Session<'d> {
     ticked: Instant,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time, and boxing it would cost each turn an allocation"
-)]
 enum Turn {
-    Polled(Result<Event, Box<ConnectionError>>),
+    Polled(Result<(), Loss>),
     Stop,
     Tick,
     Room,
@@ -85,33 +79,34 @@ enum Turn {
 }
 
 impl<'d> Session<'d> {
-    pub(crate) fn new(desk: &'d mut Desk) -> Self {
+    /// Makes the session of a connection, and the link to run it on.
+    pub(crate) fn new(desk: &'d mut Desk) -> (Self, Link) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
+        let Connection { link, stubs } = desk.dialer.connection();
+        let session = Self {
             desk,
-            mark: String::new(),
+            stubs,
             connected: None,
             subscribed: false,
             held: false,
             stopping: None,
             full: None,
-            arrived: Vec::new(),
             tokens: Vec::new(),
             batch: Vec::new(),
             ticks,
             ticked: Instant::now(),
-        }
+        };
+        (session, link)
     }
 
     /// Runs the connection to its end.
-    pub(crate) async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> End {
-        let Connection { client, mut eventloop, mark } = self.desk.dialer.connection();
-        self.mark = mark;
+    pub(crate) async fn run(&mut self, mut link: Link, stop: &mut watch::Receiver<bool>) -> End {
+        let mut heard = Heard::default();
         let end = loop {
-            let turned = match self.turn(&mut eventloop, stop).await {
-                Turn::Polled(Ok(event)) => self.take_all(event, &client, &mut eventloop),
-                Turn::Polled(Err(error)) => Err(self.lost(&error)),
+            let turned = match self.turn(&mut link, &mut heard, stop).await {
+                Turn::Polled(Ok(())) => self.take(&mut heard, &link),
+                Turn::Polled(Err(loss)) => Err(self.lost(&loss)),
                 Turn::Stop => self.stop(),
                 Turn::Tick => self.tick(),
                 Turn::Room | Turn::HandOver => self.hand_over(),
@@ -120,95 +115,72 @@ impl<'d> Session<'d> {
                 break end;
             }
         };
-        leave(&client, &mut eventloop).await;
+        leave(&mut link).await;
         end
     }
 
     /// Waits for the next thing to do. Dropping a poll half-way loses nothing once connected: what
-    /// was read or is to be written lies in the event loop and in the transport. While connecting it
+    /// was read or is to be written lies in the link and in the transport. While connecting it
     /// would begin anew, so there only the order to stop interrupts it.
-    async fn turn(&mut self, eventloop: &mut EventLoop, stop: &mut watch::Receiver<bool>) -> Turn {
-        let mut poll = pin!(eventloop.poll());
+    async fn turn(
+        &mut self,
+        link: &mut Link,
+        heard: &mut Heard,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Turn {
+        let mut poll = pin!(link.poll(heard));
         if !self.batch.is_empty() && self.full.is_none() {
             let at_once = std::future::poll_fn(|cx| match poll.as_mut().poll(cx) {
                 Poll::Ready(polled) => Poll::Ready(Some(polled)),
                 Poll::Pending => Poll::Ready(None),
             });
-            return match at_once.await {
-                Some(polled) => Turn::Polled(polled.map_err(Box::new)),
-                None => Turn::HandOver,
-            };
+            return at_once.await.map_or(Turn::HandOver, Turn::Polled);
         }
         tokio::select! {
             biased;
-            polled = &mut poll => Turn::Polled(polled.map_err(Box::new)),
+            polled = &mut poll => Turn::Polled(polled),
             () = stopped(stop), if self.stopping.is_none() => Turn::Stop,
             _ = self.ticks.tick(), if self.connected.is_some() => Turn::Tick,
             () = self.desk.handover.room_for(&self.batch), if self.full.is_some() => Turn::Room,
         }
     }
 
-    fn take_all(
-        &mut self,
-        first: Event,
-        client: &AsyncClient,
-        eventloop: &mut EventLoop,
-    ) -> Result<(), End> {
-        self.take(first, client, eventloop)?;
-        while let Some(event) = eventloop.state.events.pop_front() {
-            self.take(event, client, eventloop)?;
+    fn take(&mut self, heard: &mut Heard, link: &Link) -> Result<(), End> {
+        if let Some(session_present) = heard.connack.take() {
+            self.confirm(session_present, link)?;
         }
-        self.enter();
+        if let Some(grants) = heard.suback.take() {
+            self.subscribe(&grants)?;
+        }
+        self.enter(&mut heard.arrived);
         if self.batch.len() >= BATCH_MOST { self.hand_over() } else { Ok(()) }
     }
 
-    fn take(
-        &mut self,
-        event: Event,
-        client: &AsyncClient,
-        eventloop: &mut EventLoop,
-    ) -> Result<(), End> {
-        let Event::Incoming(packet) = event else { return Ok(()) };
-        if let Packet::Publish(publish) = packet {
-            self.arrived.push(publish);
-        } else if let Packet::ConnAck(connack) = packet {
-            eventloop.options.clear_session_store();
-            self.confirm(connack.session_present, client)?;
-        } else if let Packet::SubAck(suback) = packet {
-            self.subscribe(&suback)?;
-        }
-        Ok(())
+    fn lost(&self, loss: &Loss) -> End {
+        End::Lost(Box::new(Fault::of(loss, &self.desk.dialer.config)))
     }
 
-    fn lost(&self, error: &ConnectionError) -> End {
-        End::Lost(Box::new(Fault::of(error, &self.desk.dialer.config)))
-    }
-
-    fn confirm(&mut self, session_present: bool, client: &AsyncClient) -> Result<(), End> {
+    fn confirm(&mut self, session_present: bool, link: &Link) -> Result<(), End> {
         let now = Instant::now();
         self.connected = Some(now);
         self.ticked = now;
         self.ticks.reset();
-        self.desk.dialer.outlet.open(client.clone());
+        self.desk.dialer.outlet.open(link.sender());
         self.desk.link.send_replace(LinkState::Connected { session_present });
         tracing::info!(
             session_present,
             source = self.desk.dialer.config.source.0,
             "connected to the broker"
         );
-        // Also in a session that was kept: see `NothingInFlight`.
-        client
-            .try_subscribe_many(filters(&self.desk.dialer.config))
+        // Also in a session that was kept: its subscriptions may be missing (see `v5::NothingInFlight`).
+        link.subscribe(&self.desk.dialer.config.topics)
             .map_err(|error| End::Lost(Box::new(Fault::of_filters(&error))))
     }
 
-    fn subscribe(&mut self, suback: &SubAck) -> Result<(), End> {
+    fn subscribe(&mut self, grants: &[Grant]) -> Result<(), End> {
         let topics = self.desk.dialer.config.topics.iter();
-        let refused = suback
-            .return_codes
-            .iter()
-            .zip(topics)
-            .find_map(|(code, t)| Fault::of_subscription(code, t));
+        let refused =
+            grants.iter().zip(topics).find_map(|(grant, t)| Fault::of_subscription(grant, t));
         if let Some(fault) = refused {
             return Err(End::Lost(Box::new(fault)));
         }
@@ -219,15 +191,16 @@ impl<'d> Session<'d> {
     }
 
     /// Enters what has arrived in the ledger and adds it to the batch.
-    fn enter(&mut self) {
-        if self.arrived.is_empty() {
+    fn enter(&mut self, arrived: &mut Vec<Arrived>) {
+        if arrived.is_empty() {
             return;
         }
-        self.desk.dialer.outlet.enter(&self.arrived, &mut self.tokens);
+        self.desk.dialer.outlet.enter(arrived, &mut self.tokens);
         let source = self.desk.dialer.config.source;
-        for (publish, ack) in self.arrived.drain(..).zip(self.tokens.drain(..)) {
-            let oversize = Filter::true_length(&self.mark, &publish);
-            let (topic, payload) = (publish.topic, publish.payload);
+        for (Arrived { topic, mut payload, .. }, ack) in
+            arrived.drain(..).zip(self.tokens.drain(..))
+        {
+            let oversize = self.stubs.true_length(&mut payload);
             self.batch.push(Incoming { source, topic, payload, ack, oversize });
         }
         self.desk.silence.heard();
@@ -302,11 +275,17 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Disconnects in order, keeping the session. Acknowledgements that were settled go out before.
-async fn leave(client: &AsyncClient, eventloop: &mut EventLoop) {
-    if !eventloop.diagnostics().connected || client.try_disconnect_now().is_err() {
+async fn leave(link: &mut Link) {
+    if !link.disconnect() {
         return;
     }
-    let gone = async { while eventloop.poll().await.is_ok() {} };
+    let mut unread = Heard::default();
+    let gone = async {
+        while link.poll(&mut unread).await.is_ok() {
+            // The broker sends it again.
+            unread.arrived.clear();
+        }
+    };
     if tokio::time::timeout(LEAVE_WITHIN, gone).await.is_err() {
         tracing::debug!("the broker did not take our DISCONNECT in time");
     }

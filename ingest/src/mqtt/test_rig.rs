@@ -3,13 +3,15 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Address, Consumer, MqttConfig};
+use super::outlet::Outlet;
+use super::{Address, Consumer, MqttConfig, Protocol};
 use crate::source::{AckToken, Incoming, Intake, LinkState, SourceId};
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -56,8 +58,11 @@ impl Broker {
         let dir = self.dir.path().display();
         let anonymous = if self.extra.contains("password_file") { "false" } else { "true" };
         // It refuses to run as root unless told so; where it does not run as root the line has no effect.
+        // The window of MQTT 3.1.1 is 20 by default; that of MQTT 5 is our Receive Maximum.
+        let has_window = self.extra.contains("max_inflight_messages");
+        let window = if has_window { "" } else { "max_inflight_messages 1000\n" };
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous {anonymous}\nmax_queued_messages 0\npersistence true\n\
+            "listener {} 127.0.0.1\nallow_anonymous {anonymous}\nmax_queued_messages 0\n{window}persistence true\n\
              persistence_location {dir}/\nuser root\nlog_dest stderr\nlog_type all\n{}\n",
             self.port, self.extra
         );
@@ -101,9 +106,12 @@ impl Broker {
         path
     }
 
-    pub(crate) fn config(&self) -> MqttConfig {
+    pub(crate) fn config(&self, protocol: Protocol) -> MqttConfig {
         let address = Address { host: "127.0.0.1".to_owned(), port: self.port, tls: None };
-        MqttConfig::new(SourceId(3), address, "tianlu-test".to_owned(), vec!["up/+".to_owned()])
+        let (id, topics) = ("tianlu-test".to_owned(), vec!["up/+".to_owned()]);
+        let mut config = MqttConfig::new(SourceId(3), address, id, topics);
+        config.protocol = protocol;
+        config
     }
 
     /// Publishes and waits until the broker has acknowledged all.
@@ -148,6 +156,7 @@ impl Drop for Broker {
 /// A consumer that runs.
 pub(crate) struct Rig {
     pub(crate) intake: Intake,
+    outlet: Arc<Outlet>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
@@ -165,7 +174,13 @@ impl Rig {
     pub(crate) fn start(config: MqttConfig) -> Self {
         let (consumer, intake) = Consumer::new(config).unwrap();
         let (stop, stopped) = watch::channel(false);
-        Self { intake, stop, running: tokio::spawn(consumer.run(stopped)) }
+        let outlet = consumer.outlet();
+        Self { intake, outlet, stop, running: tokio::spawn(consumer.run(stopped)) }
+    }
+
+    /// Returns how many reads were followed by a pause so far.
+    pub(crate) fn pauses(&self) -> u64 {
+        self.outlet.pauses()
     }
 
     pub(crate) async fn link(
@@ -220,3 +235,25 @@ impl Rig {
         drop(self.running.await);
     }
 }
+
+/// Runs each scenario in both protocols.
+macro_rules! in_both_protocols {
+    ($($scenario:ident),* $(,)?) => {
+        $(
+            mod $scenario {
+                use crate::mqtt::Protocol;
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt_5() {
+                    super::$scenario(Protocol::V5).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt_3_1_1() {
+                    super::$scenario(Protocol::V3).await;
+                }
+            }
+        )*
+    };
+}
+pub(crate) use in_both_protocols;

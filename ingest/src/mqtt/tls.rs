@@ -18,9 +18,6 @@ use super::config::{ClientCertificate, TlsFiles};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetUpError {
-    /// MQTT 3.1.1 was asked for.
-    #[error("mqtt 3.1.1 is not supported yet")]
-    Protocol,
     /// A file does not hold what it should, or cannot be read.
     #[error("read {} as PEM", file.display())]
     Pem {
@@ -49,7 +46,6 @@ impl SetUpError {
     #[must_use]
     pub fn text(&self) -> Text {
         match self {
-            Self::Protocol => say("ingest.mqtt.protocol", &[]),
             Self::Pem { file, source } => {
                 say("ingest.mqtt.tls_file", &[("file", &file.display()), ("error", source)])
             }

@@ -67,7 +67,8 @@ pub struct Mqtt {
     pub client_id: String,
     /// Topic filters to subscribe to; `$share/group/filter` as well. Never empty.
     pub topics: Vec<String>,
-    /// Messages in flight before the first is acknowledged. 1..=65535, default 1000.
+    /// Messages in flight before the first is acknowledged. 1..=65535, default 1000. MQTT 3.1.1 cannot tell it to
+    /// the broker, whose own window counts (Mosquitto: `max_inflight_messages`, 20).
     pub receive_maximum: u16,
     /// Largest payload taken as an uplink, in bytes; above: dead letter `too_large`. 64 B..16 MiB,
     /// default 256 KiB.

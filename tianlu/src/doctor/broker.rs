@@ -29,6 +29,10 @@ fn granted(mqtt: &Mqtt, answer: &BrokerAnswer) -> Vec<Finding> {
     let broker = &mqtt.broker;
     let mut findings =
         vec![Finding::ok(PART, "tianlu.doctor.broker.answers", &[("broker", broker)])];
+    let is_shared = mqtt.topics.iter().any(|topic| topic.starts_with("$share/"));
+    if is_shared {
+        findings.push(Finding::bad(Level::Warn, PART, "tianlu.doctor.broker.one_instance", &[]));
+    }
     if mqtt.protocol == Protocol::V311 {
         findings.push(Finding::bad(
             Level::Warn,
@@ -58,7 +62,7 @@ fn granted(mqtt: &Mqtt, answer: &BrokerAnswer) -> Vec<Finding> {
     if answer.maximum_qos == Some(0) {
         find(Level::Fail, "tianlu.doctor.broker.qos", &[("broker", broker)]);
     }
-    if !answer.has_shared && mqtt.topics.iter().any(|topic| topic.starts_with("$share/")) {
+    if is_shared && !answer.has_shared {
         find(Level::Fail, "tianlu.doctor.broker.shared", &[("broker", broker)]);
     }
     findings
