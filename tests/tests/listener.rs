@@ -8,7 +8,7 @@ use std::time::Duration;
 use proof::balance::{Balance, assert_balance_always};
 use proof::http;
 use proof::influx::Influx;
-use proof::place::{free_port, program, workspace};
+use proof::place::{free_port, program, python, workspace};
 use proof::publisher::{Message, Publisher};
 use proof::sample::{Sample, assert_stored, fleet};
 use proof::slow_devices::publish_slowly;
@@ -128,12 +128,41 @@ fn mosquitto_pub_publishes_and_the_history_keeps_it() {
     assert_eq!(points(&service), before);
 }
 
+/// Scenario: Mosquitto's own subscriber waits for the commands of a device, MQTT 3.1.1 and 5, and gets one that is sent
+/// over HTTP; another topic is refused.
+#[test]
+fn mosquitto_sub_takes_commands_and_nothing_else() {
+    let Some(client) = program("mosquitto_sub", "TIANLU_MOSQUITTO_SUB") else { return };
+    let port = free_port();
+    let work = Work::new().section(&format!("[listener]\nbind = \"127.0.0.1:{port}\""));
+    let _service = Tianlu::ready(&work);
+    let subscribe = |version: &str, topic: &str| {
+        let mut command = Command::new(&client);
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "1"]);
+        command.args(["-i", "d1", "-t", topic, "-C", "1", "-W", "60"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for version in ["mqttv311", "mqttv5"] {
+        let waiting = subscribe(version, "tianlu/v1/t1/s1/d1/cmd");
+        until("the subscriber to take a command", IN_TIME, || {
+            let url = format!("{}/api/v1/devices/t1/d1/commands", work.base());
+            let answer = http::post_json(&url, &serde_json::json!({"pump": 1})).ok();
+            answer.filter(|answer| answer.status() == 202)
+        });
+        let done = waiting.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), r#"{"pump":1}"#, "{version}");
+        let refused = subscribe(version, "tianlu/v1/t1/s1/d1/up").wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.stdout.is_empty() && told.contains("denied"), "{version}: {told}");
+    }
+}
+
 /// Scenario: devices by the Paho client (Python), MQTT 3.1.1 and 5: each publishes at QoS 0, 1 and 2, subscribes to its
 /// own commands and gets one that is sent over HTTP.
 /// Guarantees: everything is stored, the subscription is granted, the command arrives once.
 #[test]
 fn paho_devices_publish_and_take_commands() {
-    let Some(python) = program("python/bin/python", "TIANLU_PYTHON") else { return };
+    let Some(python) = python() else { return };
     let port = free_port();
     let work = Work::new().section(&format!("[listener]\nbind = \"127.0.0.1:{port}\""));
     let mut service = Tianlu::ready(&work);

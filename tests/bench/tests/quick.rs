@@ -54,9 +54,12 @@ fn rows_between_broker_and_store_measure_what_they_sent() {
         assert!(passes.len() >= 2, "{said}");
         for pass in passes {
             assert_eq!(pass["readings"], COUNT, "{pass}");
-            for number in ["per_second", "consumer_cpu", "peak_mib"] {
+            for number in ["per_second", "peak_mib"] {
                 assert!(pass[number].as_f64().unwrap() > 0.0, "{number} of {pass}");
             }
+            // The kernel counts in hundredths of a second, which 2,000 dropped messages may not take.
+            let is_light = pass["consumer"].as_str().unwrap().starts_with("drop everything");
+            assert!(is_light || pass["consumer_cpu"].as_f64().unwrap() > 0.0, "{pass}");
         }
     }
     let shapes = passes(&numbers["shapes"]);
