@@ -4,6 +4,8 @@
 //! [`install`]; before it every function here does nothing. Totals of the account appear with the first
 //! [`refresh`] that knows them: a total that began at 0 after a restart would look like a reset.
 
+mod names;
+
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,33 +17,7 @@ use rules::{AlertState, Severity};
 
 use crate::listener::Fault;
 
-const BUILD_INFO: &str = "tianlu_build_info";
-const UPLINKS_RECEIVED: &str = "tianlu_uplinks_received_total";
-const UPLINKS_DECODED: &str = "tianlu_uplinks_decoded_total";
-const UPLINKS_DEAD: &str = "tianlu_uplinks_dead_total";
-const UPLINKS_LOST: &str = "tianlu_uplinks_lost_total";
-const UPLINKS_HELD: &str = "tianlu_uplinks_held";
-const READINGS_DECODED: &str = "tianlu_readings_decoded_total";
-const READINGS_STORED: &str = "tianlu_readings_stored_total";
-const READINGS_DEAD: &str = "tianlu_readings_dead_total";
-const READINGS_DUPLICATE: &str = "tianlu_readings_duplicate_total";
-const READINGS_HELD: &str = "tianlu_readings_held";
-const REDRIVEN: &str = "tianlu_redriven_total";
-const DEADLETTERS_EXPIRED: &str = "tianlu_deadletters_expired_total";
-const ALERTS: &str = "tianlu_alerts_total";
-const JOURNAL_BYTES: &str = "tianlu_journal_bytes";
-const OUTBOX_BYTES: &str = "tianlu_outbox_bytes";
-const JOURNAL_FSYNC: &str = "tianlu_journal_fsync_seconds";
-const INTAKE_UNACKED: &str = "tianlu_intake_unacked";
-const PIPELINE_LAG: &str = "tianlu_pipeline_lag_seconds";
-const STORE_BATCHES: &str = "tianlu_store_batches_total";
-const STORE_RETRIES: &str = "tianlu_store_retries_total";
-const NOTIFICATIONS: &str = "tianlu_notifications_total";
-const LISTENER_CONNECTIONS: &str = "tianlu_listener_connections";
-const LISTENER_ENDED: &str = "tianlu_listener_ended_total";
-const LISTENER_DROPPED: &str = "tianlu_listener_dropped_total";
-const RECEIVED_TO_STORED: &str = "tianlu_received_to_stored_seconds";
-const RECEIVED_TO_ALERT: &str = "tianlu_received_to_alert_seconds";
+use names::*;
 
 const COUNTERS: [(&str, &str); 16] = [
     (UPLINKS_RECEIVED, "Uplinks fsynced in the journal."),

@@ -8,14 +8,15 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use journal::{Appended, Disk, Log, ReadFrom, Reader, WriteError};
-use pipeline::{Account, ApplyError, Head, OutboxRecord, Pipeline};
+use journal::{Appended, Disk, Log, ReadFrom, Reader};
+use pipeline::{Account, Head, OutboxRecord, Pipeline};
 use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::engine::bundles::Bundles;
+use crate::engine::halt::Halt;
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
 use crate::engine::orders::{Order, Orders, Space};
@@ -379,20 +380,6 @@ impl Driver {
         tracing::error!(%error, "the pipeline stands still; uplinks are still taken in");
         self.health.report(Part::Journal, "pipeline", Text::plain(error), remedy);
         standing
-    }
-}
-
-/// Why nothing more is derived for now.
-enum Halt {
-    /// A record of a newer version, or a configuration that is gone.
-    Apply(ApplyError),
-    /// Results are gone from the outbox: only the last snapshot and what follows it can bring them back.
-    Outbox(WriteError),
-}
-
-impl From<ApplyError> for Halt {
-    fn from(error: ApplyError) -> Self {
-        Self::Apply(error)
     }
 }
 

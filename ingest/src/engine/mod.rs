@@ -10,6 +10,7 @@ pub mod bundles;
 pub mod clock;
 pub mod desk;
 pub mod driver;
+mod halt;
 pub mod health;
 mod history_sink;
 pub mod layout;

@@ -132,12 +132,7 @@ fn listener_and_notifiers_have_their_defaults() {
     );
     assert_eq!(config.notifiers.len(), 1);
     assert_eq!(config.notifiers[0].min_severity, rules::Severity::Yellow);
-    assert_eq!(
-        problems,
-        [
-            "tianlu.toml:13: listener: this build has no MQTT listener yet -> remove `[listener]` and name a broker such as Mosquitto in `[mqtt]`"
-        ]
-    );
+    assert!(problems.is_empty(), "{problems:?}");
 }
 
 /// Asserts that each text has exactly one problem, and its line.
