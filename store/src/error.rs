@@ -214,7 +214,7 @@ impl WriteError {
 }
 
 /// Where the store is, for texts. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// Base URL.
     pub url: String,

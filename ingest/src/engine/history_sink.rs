@@ -4,23 +4,21 @@
 //! only means that the outbox is read again from the older cursor.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use journal::{CursorFile, ReadError, Reader};
-use pipeline::outbox::{Entries, EntryKind};
+use journal::{CursorFile, ReadError, Reader, Record};
+use store::Rejected;
 use store::history::{History, HistoryError};
-use store::{EntryKey, Rejected};
 use telemetry::problem::chain;
-use telemetry::text::say;
 use telemetry::time::EventTime;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::engine::clock::{seconds_since, wall_nanos};
+use crate::engine::clock::wall_nanos;
 use crate::engine::driver::Shared;
 use crate::engine::health::{Health, Part};
 use crate::engine::orders::Orders;
+use crate::engine::passage::Passage;
 use crate::engine::refusal::refuse_all;
 use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_sink::StoreView;
@@ -58,14 +56,10 @@ pub(crate) struct HistorySink {
 
 /// What has been taken since the last flush.
 struct Load {
-    next: StoreCursor,
-    records: usize,
+    passage: Passage,
+    /// When the first of it was taken.
     since: Option<Instant>,
-    /// When the oldest of it was taken in, nanoseconds.
-    oldest: Option<i64>,
     refused: Vec<Rejected>,
-    /// Elements of the refused points.
-    elements: Vec<(EntryKey, u32)>,
 }
 
 impl HistorySink {
@@ -91,13 +85,13 @@ impl HistorySink {
             let _has_more = self.outbox.wait(NAP);
         }
         self.fill(&mut load);
-        if load.records > 0 && !self.flush_once(&mut load, runtime) {
+        if load.passage.records > 0 && !self.flush_once(&mut load, runtime) {
             tracing::info!("the rest waits in the outbox");
         }
     }
 
     fn is_due(&self, load: &Load) -> bool {
-        load.records >= FLUSH_RECORDS
+        load.passage.records >= FLUSH_RECORDS
             || self.history.tail().bytes >= FLUSH_BYTES
             || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
     }
@@ -105,15 +99,10 @@ impl HistorySink {
     /// Takes outbox records until there are no more or a flush is due.
     fn fill(&mut self, load: &mut Load) {
         let now = EventTime::from_nanos(wall_nanos());
-        while load.records < FLUSH_RECORDS && self.history.tail().bytes < FLUSH_BYTES {
+        while load.passage.records < FLUSH_RECORDS && self.history.tail().bytes < FLUSH_BYTES {
             match self.outbox.next() {
                 Ok(Some(record)) => {
-                    load.take(
-                        &self.history,
-                        now,
-                        (record.position, record.ordinal),
-                        record.payload,
-                    );
+                    load.take(&self.history, now, &record);
                 }
                 Ok(None) => return,
                 // What was cut had been passed; the next call goes on with the oldest record kept.
@@ -146,11 +135,11 @@ impl HistorySink {
             if !runtime.block_on(self.set_aside(load)) {
                 return false;
             }
-            load.next.refuse(load.refused.len());
+            load.passage.next.refuse(load.refused.len());
         }
         let has_refused = !load.refused.is_empty();
         load.refused.clear();
-        if let Err(error) = self.history.flush(&load.next.to_bytes()) {
+        if let Err(error) = self.history.flush(&load.passage.next.to_bytes()) {
             meter::store_retry();
             meter::store_batch(BatchOutcome::Failed);
             self.report(&error);
@@ -158,16 +147,12 @@ impl HistorySink {
         }
         meter::store_batch(if has_refused { BatchOutcome::Rejected } else { BatchOutcome::Stored });
         self.health.clear(Part::Store, &self.name);
-        if let Err(error) = self.file.store(&load.next.to_bytes()) {
+        if let Err(error) = self.file.store(&load.passage.next.to_bytes()) {
             // The history's own cursor counts; this one serves only a store of another kind.
             tracing::warn!(error = %chain(&error), "the cursor file follows later");
         }
-        self.view.set(load.next);
-        self.shared.store_position.store(load.next.position, Ordering::Release);
-        if let Some(oldest) = load.oldest {
-            meter::received_to_stored(seconds_since(oldest));
-        }
-        *load = Load::after(load.next);
+        load.passage.show(&self.view, &self.shared);
+        *load = Load::after(load.passage.next);
         true
     }
 
@@ -175,17 +160,13 @@ impl HistorySink {
     async fn set_aside(&self, load: &Load) -> bool {
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
-            () = refuse_all(&self.orders, &load.refused, |key| load.element(key)) => true,
+            () = refuse_all(&self.orders, &load.refused, |key| load.passage.element(key)) => true,
             _ = shutdown.wait_for(|stop| *stop) => false,
         }
     }
 
     fn report(&self, error: &HistoryError) {
-        let detail = chain(error);
-        let message =
-            say("ingest.history.not_written", &[("dir", &self.name), ("detail", &detail)]);
-        let remedy = say("ingest.history.not_written.remedy", &[]);
-        self.health.report(Part::Store, &self.name, message, remedy);
+        self.health.report(Part::Store, &self.name, error.message(), error.advice());
     }
 
     fn maintain(&self) {
@@ -205,51 +186,21 @@ impl HistorySink {
 
 impl Load {
     const fn after(cursor: StoreCursor) -> Self {
-        Self {
-            next: cursor,
-            records: 0,
-            since: None,
-            oldest: None,
-            refused: Vec::new(),
-            elements: Vec::new(),
-        }
+        Self { passage: Passage::after(cursor), since: None, refused: Vec::new() }
     }
 
-    /// Takes one outbox record whole. What the cursor passed before a restart is skipped.
-    fn take(
-        &mut self,
-        history: &History,
-        now: EventTime,
-        (position, ordinal): (u64, u64),
-        payload: &[u8],
-    ) {
-        if position <= self.next.position {
-            return;
+    /// Takes one outbox record whole.
+    fn take(&mut self, history: &History, now: EventTime, record: &Record<'_>) {
+        let Self { passage, refused, since } = self;
+        passage.take(record, |key, line| {
+            let line = std::str::from_utf8(line).unwrap_or_default();
+            let answer = history.take(key, line, now);
+            let is_refused = answer.is_some();
+            refused.extend(answer);
+            is_refused
+        });
+        if passage.records > 0 {
+            since.get_or_insert_with(Instant::now);
         }
-        let Some(entries) = Entries::of(payload) else {
-            tracing::error!(position, "an outbox record is of a newer version");
-            return;
-        };
-        let received_at = entries.received_at().as_nanos();
-        self.oldest = Some(self.oldest.map_or(received_at, |oldest| oldest.min(received_at)));
-        self.since.get_or_insert_with(Instant::now);
-        self.records += 1;
-        for (index, entry) in (0..).zip(entries) {
-            self.next.totals.pass(&entry, true);
-            if entry.kind == EntryKind::Point {
-                let key = EntryKey { position, index };
-                let line = std::str::from_utf8(entry.data).unwrap_or_default();
-                if let Some(refused) = history.take(key, line, now) {
-                    self.elements.push((key, entry.element));
-                    self.refused.push(refused);
-                }
-            }
-        }
-        self.next.pass(position, ordinal);
-    }
-
-    fn element(&self, key: EntryKey) -> u32 {
-        let found = self.elements.iter().find(|(known, _)| *known == key);
-        found.map_or(0, |(_, element)| *element)
     }
 }

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod notices;
 pub mod orders;
 mod own_alerts;
+mod passage;
 pub mod past;
 pub mod recovery;
 mod refusal;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use store::history::History;
-use store::{Influx, RangeQuery, ReadError, Store};
-use telemetry::text::{Text, say};
+use store::{Influx, Place, RangeQuery, ReadError, Store};
+use telemetry::text::say;
 use telemetry::time::EventTime;
 
 use crate::engine::store_health::StoreHealth;
@@ -30,17 +30,14 @@ impl Past {
             Self::Influx(influx) => {
                 let influx = &influx.store;
                 let found = Store::range(influx, &query).await;
-                found.map_err(|error| unavailable(&error, error.message(influx.place())))
+                found.map_err(|error| unavailable(&error, influx.place()))
             }
             Self::History(history) => {
                 let history = Arc::clone(history);
                 let read = move || history.range(&query);
                 match tokio::task::spawn_blocking(read).await {
-                    Ok(found) => found.map_err(|error| {
-                        let detail = telemetry::problem::chain(&error);
-                        let message = say("ingest.history.not_read", &[("detail", &detail)]);
-                        unavailable(&error, message)
-                    }),
+                    // Its errors name their own file.
+                    Ok(found) => found.map_err(|error| unavailable(&error, &Place::default())),
                     Err(_) => Err(Unavailable {
                         is_too_much: false,
                         message: say("ingest.desk.unavailable", &[]),
@@ -51,6 +48,7 @@ impl Past {
     }
 }
 
-const fn unavailable(error: &ReadError, message: Text) -> Unavailable {
-    Unavailable { is_too_much: matches!(error, ReadError::TooMany), message }
+fn unavailable(error: &ReadError, place: &Place) -> Unavailable {
+    let is_too_much = matches!(error, ReadError::TooMany);
+    Unavailable { is_too_much, message: error.message(place) }
 }

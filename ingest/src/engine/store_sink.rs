@@ -5,20 +5,16 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use journal::{CursorFile, ReadError, Reader};
-use pipeline::outbox::{Entries, EntryKind};
-use store::{
-    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, Remedy, Store, WriteError,
-};
+use journal::{CursorFile, ReadError, Reader, Record};
+use store::{Backoff, BatchBuilder, BatchLimits, Entry, Outcome, Remedy, Store, WriteError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::engine::clock::seconds_since;
 use crate::engine::driver::Shared;
 use crate::engine::orders::Orders;
+use crate::engine::passage::Passage;
 use crate::engine::refusal::refuse_all;
 use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_health::StoreHealth;
@@ -68,15 +64,7 @@ struct Load {
     bytes: usize,
     /// Taken out of the builder, not yet settled.
     sealed: Option<store::Batch>,
-    next: StoreCursor,
-    /// Whether anything was passed at all.
-    moved: bool,
-    /// Elements of the points, by key, for refusals.
-    elements: Vec<(EntryKey, u32)>,
-    /// When the oldest of them was taken in, nanoseconds.
-    oldest: Option<i64>,
-    /// Outbox records in it.
-    records: usize,
+    passage: Passage,
 }
 
 impl<S: Store> StoreSink<S> {
@@ -89,7 +77,7 @@ impl<S: Store> StoreSink<S> {
         let mut due: Option<Instant> = None;
         while !*self.shutdown.borrow() {
             let full = self.fill(&mut load);
-            if load.moved {
+            if load.has_moved() {
                 due.get_or_insert_with(|| Instant::now() + LIMITS.wait_max);
             }
             if full || due.is_some_and(|due| Instant::now() >= due) {
@@ -115,7 +103,7 @@ impl<S: Store> StoreSink<S> {
     async fn drain(&mut self, mut load: Load) {
         loop {
             self.fill(&mut load);
-            if !load.moved || self.settle_once(&mut load).await.is_err() {
+            if !load.has_moved() || self.settle_once(&mut load).await.is_err() {
                 return;
             }
         }
@@ -126,7 +114,7 @@ impl<S: Store> StoreSink<S> {
     fn fill(&mut self, load: &mut Load) -> bool {
         while !load.is_full() {
             match self.outbox.next() {
-                Ok(Some(record)) => load.take((record.position, record.ordinal), record.payload),
+                Ok(Some(record)) => load.take(&record),
                 Ok(None) => return false,
                 // What was cut had been passed; the next call goes on with the oldest record kept.
                 Err(ReadError::Cut { .. }) => {}
@@ -188,22 +176,18 @@ impl<S: Store> StoreSink<S> {
 
     /// Makes the store's refusals records before the cursor passes them.
     async fn set_aside(&self, load: &mut Load, outcome: &Outcome) {
-        refuse_all(&self.orders, &outcome.rejected, |key| load.element(key)).await;
-        load.next.refuse(outcome.rejected.len());
+        refuse_all(&self.orders, &outcome.rejected, |key| load.passage.element(key)).await;
+        load.passage.next.refuse(outcome.rejected.len());
     }
 
     /// Moves the cursor durably, however long the disk fails: what is cut, and counted as stored, is below it.
     async fn pass(&mut self, load: &mut Load) {
-        while let Err(error) = self.file.store(&load.next.to_bytes()) {
+        while let Err(error) = self.file.store(&load.passage.next.to_bytes()) {
             tracing::error!(%error, "the store's cursor is not durable; tried again");
             tokio::time::sleep(CURSOR_RETRY).await;
         }
-        self.view.set(load.next);
-        self.shared.store_position.store(load.next.position, Ordering::Release);
-        if let Some(oldest) = load.oldest {
-            meter::received_to_stored(seconds_since(oldest));
-        }
-        *load = Load::after(load.next);
+        load.passage.show(&self.view, &self.shared);
+        *load = Load::after(load.passage.next);
     }
 }
 
@@ -224,53 +208,33 @@ impl Load {
             }),
             bytes: 0,
             sealed: None,
-            next: cursor,
-            moved: false,
-            elements: Vec::new(),
-            oldest: None,
-            records: 0,
+            passage: Passage::after(cursor),
         }
     }
 
-    /// Takes one outbox record whole. What the cursor passed before a restart is skipped.
-    fn take(&mut self, (position, ordinal): (u64, u64), payload: &[u8]) {
-        if position <= self.next.position {
-            return;
-        }
-        let Some(entries) = Entries::of(payload) else {
-            tracing::error!(position, "an outbox record is of a newer version");
-            return;
-        };
-        let received_at = entries.received_at().as_nanos();
-        self.oldest = Some(self.oldest.map_or(received_at, |oldest| oldest.min(received_at)));
-        self.records += 1;
-        for (index, entry) in (0..).zip(entries) {
-            self.next.totals.pass(&entry, true);
-            if entry.kind == EntryKind::Point {
-                let key = EntryKey { position, index };
-                let pushed = self.builder.push(Entry { key, line: entry.data });
-                debug_assert!(pushed.is_ok(), "the load's bounds are looked at between records");
-                self.bytes += entry.data.len() + 1;
-                self.elements.push((key, entry.element));
-            }
-        }
-        self.next.pass(position, ordinal);
-        self.moved = true;
+    /// Takes one outbox record whole.
+    fn take(&mut self, record: &Record<'_>) {
+        let Self { passage, builder, bytes, .. } = self;
+        passage.take(record, |key, line| {
+            let pushed = builder.push(Entry { key, line });
+            debug_assert!(pushed.is_ok(), "the load's bounds are looked at between records");
+            *bytes += line.len() + 1;
+            true
+        });
+    }
+
+    /// Returns whether anything was passed at all.
+    const fn has_moved(&self) -> bool {
+        self.passage.records > 0
     }
 
     fn is_full(&self) -> bool {
         self.builder.len() >= LIMITS.lines_max
             || self.bytes >= LIMITS.bytes_max
-            || self.records >= LIMITS.lines_max
+            || self.passage.records >= LIMITS.lines_max
     }
 
     fn sealed(&mut self) -> Option<store::Batch> {
         self.sealed.take().or_else(|| self.builder.seal())
-    }
-
-    fn element(&self, key: EntryKey) -> u32 {
-        // Taken in the order of the outbox, so they are sorted.
-        let found = self.elements.binary_search_by_key(&key, |(known, _)| *known);
-        found.ok().and_then(|at| self.elements.get(at)).map_or(0, |(_, element)| *element)
     }
 }

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use store::{POINTS_MAX, RangeQuery};
 
-use super::params::Params;
+use super::params::{Params, check_span};
 use super::problem::{Kind, Problem};
 use super::{App, Desk, Unavailable};
 
@@ -42,15 +42,8 @@ fn query(uri: &Uri) -> Result<RangeQuery, Problem> {
         measurement: params.take("measurement")?,
     };
     params.finish()?;
-    if query.from >= query.to {
-        let args: [(&str, &dyn std::fmt::Display); 2] = [("from", &query.from), ("to", &query.to)];
-        return Err(Problem::bad("ingest.http.range_order", &args));
-    }
     let most = u32::try_from(POINTS_MAX).unwrap_or(u32::MAX);
-    let span = query.to.since(query.from);
-    if query.step.is_some_and(|step| step.saturating_mul(most) < span) {
-        return Err(Problem::bad("ingest.http.range_steps", &[("most", &POINTS_MAX)]));
-    }
+    check_span((query.from, query.to), query.step, most)?;
     Ok(query)
 }
 

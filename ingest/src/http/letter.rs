@@ -5,9 +5,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State, rejection::PathRejection};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::params::{Params, unknown_word};
 use super::problem::{Kind, Problem, cut};
-use super::{App, Desk, LetterChoice, LetterFilter};
+use super::{App, Desk, LetterChoice, LetterFilter, body};
 
 /// Letters asked of the desk at once. A letter takes at most about 90 KiB.
 const PAGE: usize = 16;
@@ -143,23 +143,11 @@ pub(super) async fn redrive<D: Desk>(
 }
 
 async fn asked(request: Request) -> Result<Asked, Problem> {
-    // Asking for this type is what keeps another site's page from sending it.
-    if !is_json(request.headers()) {
-        return Err(Problem::say(Kind::NotJson, "ingest.http.not_json_detail", &[]));
-    }
-    let too_large =
-        |_| Problem::say(Kind::BodyTooLarge, "ingest.http.body_most", &[("most", &BODY_MAX)]);
-    let body = to_bytes(request.into_body(), BODY_MAX).await.map_err(too_large)?;
+    let body = body::read(request, (&[JSON], "ingest.http.not_json_detail"), BODY_MAX).await?;
     serde_json::from_slice(&body).map_err(|error| {
         let detail: &dyn Display = &error;
         Problem::bad("ingest.http.bad_json", &[("detail", detail)])
     })
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = given.unwrap_or_default().split(';').next().unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case(JSON)
 }
 
 fn reason(word: &str) -> Result<Reason, Problem> {

@@ -15,6 +15,7 @@
 //! It does not: speak TLS (a proxy's work), know the engine (see [`Desk`]), or keep state of its own.
 
 mod alert;
+mod body;
 mod command;
 mod config;
 mod connection;

@@ -109,6 +109,22 @@ impl Params {
     }
 }
 
+/// Checks that a span has a beginning and an end, in this order, and not more steps than `most`.
+pub(super) fn check_span(
+    (from, to): (EventTime, EventTime),
+    step: Option<Duration>,
+    most: u32,
+) -> Result<(), Problem> {
+    if from >= to {
+        let args: [(&str, &dyn std::fmt::Display); 2] = [("from", &from), ("to", &to)];
+        return Err(Problem::bad("ingest.http.range_order", &args));
+    }
+    if step.is_some_and(|step| step.saturating_mul(most) < to.since(from)) {
+        return Err(Problem::bad("ingest.http.range_steps", &[("most", &most)]));
+    }
+    Ok(())
+}
+
 /// Makes the problem of a word that is none of a set.
 pub(super) fn unknown_word<'a>(
     name: &str,

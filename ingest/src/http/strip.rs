@@ -15,7 +15,7 @@ use serde::Serialize;
 use store::RangeQuery;
 use telemetry::time::EventTime;
 
-use super::params::Params;
+use super::params::{Params, check_span};
 use super::problem::Problem;
 use super::{App, Desk, Unavailable};
 
@@ -101,14 +101,7 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
         step: params.need_duration("step")?,
     };
     params.finish()?;
-    if question.from >= question.to {
-        let args: [(&str, &dyn std::fmt::Display); 2] =
-            [("from", &question.from), ("to", &question.to)];
-        return Err(Problem::bad("ingest.http.range_order", &args));
-    }
-    if question.step.saturating_mul(COLUMNS_MAX) < question.to.since(question.from) {
-        return Err(Problem::bad("ingest.http.range_steps", &[("most", &COLUMNS_MAX)]));
-    }
+    check_span((question.from, question.to), Some(question.step), COLUMNS_MAX)?;
     Ok(question)
 }
 
