@@ -1,10 +1,10 @@
 // One property of one device over time, with the limits of the rules that watch it and its alerts marked.
 
-import { attribute, byId, choice, el, picker, rem, sized, svg, write } from "./dom.js";
+import { attribute, byId, el, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
 import { axes, bands, curve, lines, sign, stretch } from "./curve.js";
 import { say } from "./say.js";
-import { ago, deviceName, moment, number, propertyName, quantity, ticks, timeTicks, unitOf } from "./show.js";
+import { ago, deviceName, moment, number, propertyName, quantity, spanChoice, ticks, timeTicks, unitOf } from "./show.js";
 import { firing, gravity, isAboutUs, keyOf, learn, onChange, onReading, pick, profileOf, state } from "./state.js";
 import { textWidth } from "./place.js";
 
@@ -58,14 +58,10 @@ export function start() {
 }
 
 function words() {
-  const [spans, show] = choice(
-    say("page.chart.span"),
-    SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]),
-    (value) => {
-      spanMs = SPANS.find(([name]) => name === value)[1];
-      follow();
-    },
-  );
+  const [spans, show] = spanChoice(SPANS, (ms) => {
+    spanMs = ms;
+    follow();
+  });
   showSpan = show;
   devicePicker = picker(say("page.chart.device"), (key) => {
     const [tenant, device] = JSON.parse(key);

@@ -1,5 +1,6 @@
 // Values, units, times and names as people read them: in their language and in their zone.
 
+import { choice } from "./dom.js";
 import { language, locale, say, sayKnown } from "./say.js";
 
 const SECOND = 1000;
@@ -131,3 +132,11 @@ export function regionName(code) {
   const province = sayKnown(`page.province.${code.slice(0, 2)}`, code);
   return code.length > 2 && province !== code ? `${province} ${code}` : province;
 }
+
+/** A choice among spans of time, each a name and its milliseconds. */
+export const spanChoice = (spans, onChoose) =>
+  choice(
+    say("page.chart.span"),
+    spans.map(([name]) => [name, say(`page.span_of.${name}`)]),
+    (name) => onChoose(spans.find(([known]) => known === name)[1]),
+  );

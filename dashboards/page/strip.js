@@ -1,12 +1,12 @@
 // A road as a space–time strip: detectors along the road downwards, time to the right, colour = value. Congestion is
 // seen as what it is: a patch that grows upstream.
 
-import { attribute, byId, choice, el, picker, rem, sized, svg, write } from "./dom.js";
+import { attribute, byId, el, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
 import { bounds, paint, paintLegend } from "./cells.js";
 import { textWidth } from "./place.js";
 import { say } from "./say.js";
-import { deviceName, moment, number, propertyName, quantity, timeTicks, unitOf } from "./show.js";
+import { deviceName, moment, number, propertyName, quantity, spanChoice, timeTicks, unitOf } from "./show.js";
 import { keyOf, onChange, onReading, pick, profileOf, state } from "./state.js";
 
 const HOUR = 3_600_000;
@@ -68,14 +68,10 @@ export function start() {
 }
 
 function words() {
-  const [spans, show] = choice(
-    say("page.chart.span"),
-    SPANS.map(([value]) => [value, say(`page.span_of.${value}`)]),
-    (value) => {
-      spanMs = SPANS.find(([name]) => name === value)[1];
-      follow();
-    },
-  );
+  const [spans, show] = spanChoice(SPANS, (ms) => {
+    spanMs = ms;
+    follow();
+  });
   showSpan = show;
   roadPicker = picker(say("page.strip.road"), (key) => {
     road = key;

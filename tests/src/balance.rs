@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::http;
+use crate::wait::until;
 
 /// `GET /api/v1/balance`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -51,6 +52,13 @@ pub struct Readings {
 }
 
 impl Balance {
+    /// Waits until this many uplinks were received, and returns the balance then.
+    pub fn received(base: &str, least: u64, within: Duration) -> Self {
+        until(&format!("{least} uplinks received"), within, || {
+            Self::fetch(base).filter(|balance| balance.uplinks.received >= least)
+        })
+    }
+
     /// Fetches it; `None`: nobody answers, or the service is recovering.
     ///
     /// Fails on any other answer.

@@ -1,13 +1,13 @@
 //! The binary's demo: everything in one process.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::process::Process;
-use crate::tianlu::binary;
+use crate::tianlu::command;
 use crate::wait::until;
 
 /// How long the page may take after the start on a busy machine.
@@ -26,9 +26,8 @@ impl Demo {
     /// Starts a demo in `dir`, which is its temporary folder as well, and waits until its page is told.
     #[must_use]
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(binary());
-        command.current_dir(dir).env("TMPDIR", dir).env("LANG", "en_US.UTF-8").env_remove("LC_ALL");
-        command.args(["demo", "--http", "127.0.0.1:0"]).args(arguments);
+        let mut command = command(dir);
+        command.env("TMPDIR", dir).args(["demo", "--http", "127.0.0.1:0"]).args(arguments);
         let number = (0..).find(|number| !dir.join(format!("demo{number}.log")).exists()).unwrap();
         let log = dir.join(format!("demo{number}.log"));
         let mut process = Process::spawn("the demo", command, &log);

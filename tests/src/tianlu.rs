@@ -55,7 +55,8 @@ pub fn binary() -> &'static Path {
     })
 }
 
-fn command(dir: &Path) -> Command {
+/// Returns the binary as a command in `dir`, in English whatever the machine speaks.
+pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new(binary());
     command
         .current_dir(dir)

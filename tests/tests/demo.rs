@@ -135,9 +135,7 @@ fn a_killed_demo_goes_on_where_it_was() {
     let killed = [&arguments[..], &["killed"]].concat();
     let demo = Demo::start(dir.path(), &killed);
     let base = demo.base().to_owned();
-    until("the middle of the past", CATCH_UP, || {
-        Balance::fetch(&base).filter(|balance| balance.uplinks.received > 2_000)
-    });
+    Balance::received(&base, 2_001, CATCH_UP);
     demo.kill9();
     let demo = Demo::start(dir.path(), &["--data", "killed"]);
     caught_up(demo.base());

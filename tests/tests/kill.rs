@@ -21,9 +21,7 @@ const TOTAL: u64 = 30_000;
 const IN_TIME: Duration = Duration::from_mins(3);
 
 fn received(base: &str, least: u64) {
-    until(&format!("{least} uplinks received"), IN_TIME, || {
-        Balance::fetch(base).filter(|balance| balance.uplinks.received >= least)
-    });
+    Balance::received(base, least, IN_TIME);
 }
 
 /// Publishes three fleets from as many publishers, and fails unless each message was acknowledged.

@@ -24,9 +24,7 @@ const READINGS_EACH: u32 = 100;
 const IN_TIME: Duration = Duration::from_mins(3);
 
 fn received(base: &str, least: u64) {
-    until(&format!("{least} uplinks received"), IN_TIME, || {
-        Balance::fetch(base).filter(|balance| balance.uplinks.received >= least)
-    });
+    Balance::received(base, least, IN_TIME);
 }
 
 /// Scenario: 1,000 slow devices with one message in flight each and 3 gateways with a window connect to Tianlu's own

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use ingest::listener::Credentials;
 use telemetry::problem::Problem;
 use telemetry::text::{Lang, Text, say};
 
@@ -17,13 +16,16 @@ use crate::run;
 #[must_use]
 pub fn check(args: &CheckArgs, lang: Lang) -> ExitCode {
     let (loaded, mut problems) = load_readable(&args.config.config, &args.config.layers());
-    problems.extend(loaded.iter().flat_map(|loaded| listener_files(&loaded.config)));
+    if let Some(Err(wrong)) = loaded.as_ref().map(|loaded| run::device_credentials(&loaded.config))
+    {
+        problems.extend(wrong);
+    }
     if let Some(loaded) = loaded.as_ref().filter(|_| !args.offline) {
         problems.extend(reach(&loaded.config));
     }
-    out::problems(&problems, args.format, lang);
+    out::problems(&problems, args.print.format, lang);
     let summary = summary(&problems, loaded.as_ref(), args.offline).show(lang);
-    match args.format {
+    match args.print.format {
         Format::Text => out::line(&summary),
         Format::Json => out::note(&summary),
     }
@@ -48,16 +50,6 @@ fn summary(problems: &[Problem], loaded: Option<&Loaded>, offline: bool) -> Text
     let devices = loaded.registry.len();
     let key = if offline { "tianlu.check.good_offline" } else { "tianlu.check.good" };
     say(key, &[("profiles", &profiles), ("rules", &rules), ("devices", &devices)])
-}
-
-/// Reads what the listener needs: credentials, with each wrong line.
-fn listener_files(config: &Config) -> Vec<Problem> {
-    let file = config.listener.as_ref().and_then(|listener| listener.credentials_file.as_ref());
-    let read = file.map(|file| Credentials::read(file.path()));
-    match read {
-        Some(Err(error)) => run::problems_of(error, config),
-        Some(Ok(_)) | None => Vec::new(),
-    }
 }
 
 /// Reaches each broker and the store; what does not answer is a problem of the key that names it.

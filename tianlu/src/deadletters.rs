@@ -123,21 +123,21 @@ fn answer(
     lang: Lang,
 ) -> Result<ExitCode, DeadLetterError> {
     match command {
-        DeadLettersCommand::List { reason, format, .. } => {
+        DeadLettersCommand::List { reason, print, .. } => {
             let mut letters = source.list()?;
             letters.retain(|letter| reason.as_ref().is_none_or(|reason| *reason == letter.reason));
-            list(&letters, *format, lang);
+            list(&letters, print.format, lang);
         }
-        DeadLettersCommand::Show { letter, format, .. } => {
+        DeadLettersCommand::Show { letter, print, .. } => {
             let Some(found) = source.list()?.into_iter().find(|known| known.id == *letter) else {
                 out::note(&say("tianlu.deadletters.unknown", &[("id", letter)]).show(lang));
                 return Ok(ExitCode::from(FOUND));
             };
-            show(&found, *format, lang);
+            show(&found, print.format, lang);
         }
-        DeadLettersCommand::Redrive { reason, id, format, .. } => {
+        DeadLettersCommand::Redrive { reason, id, print, .. } => {
             let redriven = source.redrive(&Choice { reason: reason.clone(), id: id.clone() })?;
-            match format {
+            match print.format {
                 Format::Json => out::json(&json!({ "redriven": redriven })),
                 Format::Text => out::line(
                     &say("tianlu.deadletters.redriven", &[("count", &redriven)]).show(lang),

@@ -17,6 +17,7 @@ mod folder;
 mod known;
 mod scene;
 mod sender;
+mod sensors;
 mod teller;
 
 use std::process::ExitCode;
@@ -28,10 +29,11 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use telemetry::problem::{Problem, chain};
 use telemetry::text::{Lang, say};
 use telemetry::time::EventTime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::{DemoArgs, FAILED, GOOD};
+use crate::cli::{DemoArgs, GOOD};
+use crate::run::{fail, received};
 use crate::{check, out};
 
 use folder::{BegunWith, Folder};
@@ -39,14 +41,13 @@ use scene::Scene;
 
 /// The seed where none is given.
 const SEED: u64 = 1;
-/// How far back the demo may begin: further than the embedded history keeps by default.
+/// How far back the demo may begin; its history keeps longer.
 const BACK_MAX: Duration = Duration::from_hours(400 * 24);
 
 /// Runs the demo until it is told to stop, or for as long as was asked.
 #[must_use]
 pub fn demo(args: &DemoArgs, lang: Lang) -> ExitCode {
-    let prepared = prepare(args);
-    let (folder, scene) = match prepared {
+    let (folder, scene) = match prepare(args) {
         Ok(prepared) => prepared,
         Err(problems) => return check::refuse(&problems, lang),
     };
@@ -58,11 +59,6 @@ pub fn demo(args: &DemoArgs, lang: Lang) -> ExitCode {
     };
     drop(folder);
     code
-}
-
-fn fail(error: &str, lang: Lang) -> ExitCode {
-    out::note(&say("tianlu.run.failed", &[("detail", &error)]).show(lang));
-    ExitCode::from(FAILED)
 }
 
 /// Checks the arguments, opens the folder and sets the scene.
@@ -134,7 +130,7 @@ async fn serve(args: &DemoArgs, folder: &Folder, scene: Scene, lang: Lang) -> Ex
     // What an earlier run has told is not told again.
     let told = desk.derived_all().await;
     let telling = tokio::spawn(teller::tell(Arc::clone(&desk), told + 1, lang, stopped.clone()));
-    let sending = tokio::spawn(sender::send(scene, mqtt, desk, stopped));
+    let sending = tokio::spawn(sender::send(scene.sensors, mqtt, desk, stopped));
     tokio::select! {
         () = received(&mut terminate) => {}
         () = received(&mut interrupt) => {}
@@ -148,12 +144,6 @@ async fn serve(args: &DemoArgs, folder: &Folder, scene: Scene, lang: Lang) -> Ex
     }
     service.stop().await;
     ExitCode::from(GOOD)
-}
-
-async fn received(signal: &mut Signal) {
-    if signal.recv().await.is_none() {
-        std::future::pending::<()>().await;
-    }
 }
 
 async fn passed(lasts: Option<Duration>) {

@@ -95,7 +95,7 @@ pub fn doctor(args: &DoctorArgs, lang: Lang) -> ExitCode {
         })
         .collect();
     findings.extend(examine(&loaded.config));
-    print(&findings, args.format, lang);
+    print(&findings, args.print.format, lang);
     let worst = findings.iter().map(|finding| finding.level).max();
     ExitCode::from(match worst {
         _ if !problems.is_empty() => USAGE,

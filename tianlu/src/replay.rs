@@ -99,7 +99,7 @@ fn tell(args: &ReplayArgs, summary: &Summary, begun: Instant, lang: Lang) -> Res
     }
     let results = [&args.points, &args.alerts, &args.dead, &args.summary];
     if results.iter().all(|output| output.is_none()) {
-        match args.format {
+        match args.print.format {
             Format::Text => summary.show(begun.elapsed(), lang),
             Format::Json => out::line(summary.to_json().trim_end()),
         }

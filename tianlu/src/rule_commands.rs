@@ -18,7 +18,9 @@ use crate::out::{self, Format};
 #[must_use]
 pub fn run(command: RulesCommand, lang: Lang) -> ExitCode {
     match command {
-        RulesCommand::Check { folder, profiles, format } => check(&folder, profiles, format, lang),
+        RulesCommand::Check { folder, profiles, print } => {
+            check(&folder, profiles, print.format, lang)
+        }
         RulesCommand::List(args) => list(&args, lang),
     }
 }
@@ -70,7 +72,7 @@ fn list(args: &RulesListArgs, lang: Lang) -> ExitCode {
         Ok(set) => set,
         Err(problems) => return crate::check::refuse(&problems, lang),
     };
-    match args.format {
+    match args.print.format {
         Format::Json => out::json(&set.rules().iter().map(|rule| rule_json(rule)).collect()),
         Format::Text => {
             let header = ["name", "severity", "scope", "version", "when"];

@@ -52,7 +52,8 @@ enum Refused {
     Failed(String),
 }
 
-fn fail(error: &str, lang: Lang) -> ExitCode {
+/// Says why the command failed.
+pub(crate) fn fail(error: &str, lang: Lang) -> ExitCode {
     out::note(&say("tianlu.run.failed", &[("detail", &error)]).show(lang));
     ExitCode::from(FAILED)
 }
@@ -81,7 +82,8 @@ async fn serve(settings: Settings, (file, layers): (&Path, &Layers), lang: Lang)
     ExitCode::from(GOOD)
 }
 
-async fn received(signal: &mut Signal) {
+/// Waits for a signal; for ever where none can come any more.
+pub(crate) async fn received(signal: &mut Signal) {
     if signal.recv().await.is_none() {
         std::future::pending::<()>().await;
     }
@@ -187,10 +189,7 @@ fn listener_of(listener: &Listener, config: &Config) -> Result<ListenerConfig, R
     let source = u16::try_from(config.mqtt.len()).unwrap_or(u16::MAX);
     let patterns = config.uplinks.iter().map(|route| route.pattern.clone()).collect();
     let mut made = ListenerConfig::new(SourceId(source), listener.bind, patterns);
-    let refuse = |error: SetUpError| Refused::Problems(problems_of(error, config));
-    let file = listener.credentials_file.as_ref();
-    made.credentials =
-        file.map(|file| DeviceCredentials::read(file.path())).transpose().map_err(refuse)?;
+    made.credentials = device_credentials(config).map_err(Refused::Problems)?;
     made.max_connections = listener.max_connections;
     made.tls = listener.identity.as_ref().map(|(cert_file, key_file)| ServerTls {
         cert_file: cert_file.clone(),
@@ -200,8 +199,17 @@ fn listener_of(listener: &Listener, config: &Config) -> Result<ListenerConfig, R
     Ok(made)
 }
 
-/// Returns why the listener's files cannot be used: each line of the credentials that is wrong, or one problem.
-pub(crate) fn problems_of(error: SetUpError, config: &Config) -> Vec<Problem> {
+/// Reads who may connect to the listener by a password; the problems are each line that is wrong, or one.
+pub(crate) fn device_credentials(
+    config: &Config,
+) -> Result<Option<DeviceCredentials>, Vec<Problem>> {
+    let file = config.listener.as_ref().and_then(|listener| listener.credentials_file.as_ref());
+    let read = file.map(|file| DeviceCredentials::read(file.path())).transpose();
+    read.map_err(|error| problems_of(error, config))
+}
+
+/// Returns why the listener's files cannot be used.
+fn problems_of(error: SetUpError, config: &Config) -> Vec<Problem> {
     let (what, remedy) = (error.text(), error.remedy());
     match error {
         SetUpError::Credentials { problems } => problems,

@@ -35,12 +35,12 @@ use target::{Target, Truths};
 #[must_use]
 pub fn simulate(args: &SimulateArgs, lang: Lang) -> ExitCode {
     let done = match (&args.command, &args.run) {
-        (Some(SimulateCommand::List { format }), _) => {
-            show::list(*format, lang);
+        (Some(SimulateCommand::List { print }), _) => {
+            show::list(print.format, lang);
             Ok(())
         }
-        (Some(SimulateCommand::Describe { scenario, format }), _) => {
-            show::describe(scenario, *format, lang)
+        (Some(SimulateCommand::Describe { scenario, print }), _) => {
+            show::describe(scenario, print.format, lang)
         }
         (None, Some(run)) => simulated(run, lang),
         // The arguments were parsed so that one of them is there.

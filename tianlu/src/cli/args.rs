@@ -90,6 +90,20 @@ pub struct DemoArgs {
     pub lasts: Option<Duration>,
 }
 
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct FormatArgs {
+    /// Lines for a reader, or JSON for a script.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    pub format: Format,
+}
+
 /// Where the configuration stands.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
@@ -125,14 +139,8 @@ pub struct CheckArgs {
     #[arg(long)]
     pub offline: bool,
     /// How the problems are printed.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    pub format: Format,
+    #[command(flatten)]
+    pub print: FormatArgs,
 }
 
 /// `doctor`
@@ -142,14 +150,8 @@ pub struct DoctorArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// How the findings are printed.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    pub format: Format,
+    #[command(flatten)]
+    pub print: FormatArgs,
 }
 
 /// `replay`
@@ -182,14 +184,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "max|60x|1x", default_value = "max")]
     pub speed: Speed,
     /// How the summary is printed where no output is named.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    pub format: Format,
+    #[command(flatten)]
+    pub print: FormatArgs,
     /// Where points go.
     #[arg(long, value_name = "FILE.lp")]
     pub points: Option<Output>,
@@ -274,14 +270,8 @@ pub enum RulesCommand {
         #[arg(long, value_name = "DIR")]
         profiles: Option<PathBuf>,
         /// How the problems are printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
     /// Lists rules.
     List(RulesListArgs),
@@ -300,14 +290,8 @@ pub struct RulesListArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub profiles: Option<PathBuf>,
     /// How the list is printed.
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
-    pub format: Format,
+    #[command(flatten)]
+    pub print: FormatArgs,
 }
 
 /// `deadletters …`
@@ -322,14 +306,8 @@ pub enum DeadLettersCommand {
         #[arg(long, value_name = "REASON")]
         reason: Option<String>,
         /// How the list is printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
     /// Shows one dead letter with its payload.
     Show {
@@ -340,14 +318,8 @@ pub enum DeadLettersCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// How it is printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
     /// Sends dead letters through the pipeline again.
     Redrive {
@@ -361,13 +333,7 @@ pub enum DeadLettersCommand {
         #[arg(long, value_name = "ID")]
         id: Option<String>,
         /// How the result is printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use telemetry::time::{EventTime, parse_duration, parse_rfc3339};
 
-use super::args::{Output, Speed};
-use crate::out::Format;
+use super::args::{FormatArgs, Output, Speed};
 
 /// `simulate`
 #[derive(Debug, Clone, Args)]
@@ -26,14 +25,8 @@ pub enum SimulateCommand {
     /// Lists the built-in scenarios.
     List {
         /// How the list is printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
     /// Says what a scenario has.
     Describe {
@@ -41,14 +34,8 @@ pub enum SimulateCommand {
         #[arg(value_name = "NAME|FILE")]
         scenario: String,
         /// How it is printed.
-        #[arg(
-            long,
-            value_enum,
-            default_value_t,
-            value_name = "text|json",
-            hide_possible_values = true
-        )]
-        format: Format,
+        #[command(flatten)]
+        print: FormatArgs,
     },
 }
 

@@ -8,37 +8,32 @@ use jiff::Timestamp;
 use telemetry::time::EventTime;
 
 use super::event_time;
-use super::scene::Scene;
+use super::sensors::Sensors;
 
-/// `sampled_at` of the newest reading of each device.
-pub(super) struct Known {
-    newest: BTreeMap<String, EventTime>,
-}
+/// `sampled_at` of the newest reading, by device; `None`: it has none.
+pub(super) struct Known(Vec<Option<EventTime>>);
 
 impl Known {
     /// Asks once the pipeline has passed everything in the journal.
-    pub(super) async fn ask(desk: &Desk) -> Self {
+    pub(super) async fn ask(desk: &Desk, sensors: &Sensors) -> Self {
         desk.derived_all().await;
         let newest = desk.devices().await.into_iter().filter_map(|device| {
             let at = device.sampled_at?.parse::<Timestamp>().ok()?;
             Some((device.device, event_time(at)))
         });
-        Self { newest: newest.collect() }
+        let newest: BTreeMap<String, EventTime> = newest.collect();
+        Self(sensors.names().map(|name| newest.get(name).copied()).collect())
     }
 
     /// Returns whether a device's reading of a time has been sent.
-    pub(super) fn has(&self, scene: &Scene, device: u32, at: EventTime) -> bool {
-        let device = scene.fleet.device(device);
-        let newest = device.and_then(|device| self.newest.get(&device.device).copied());
-        newest.is_some_and(|newest| newest >= at)
+    pub(super) fn has(&self, device: u32, at: EventTime) -> bool {
+        let newest = usize::try_from(device).ok().and_then(|device| self.0.get(device)?.as_ref());
+        newest.is_some_and(|newest| *newest >= at)
     }
 
-    /// Returns a time before which nothing is missing.
-    pub(super) fn oldest_missing(&self, scene: &Scene) -> EventTime {
-        let start = scene.fleet.start();
-        if self.newest.len() < usize::try_from(scene.fleet.len()).unwrap_or(usize::MAX) {
-            return start;
-        }
-        self.newest.values().min().copied().unwrap_or(start)
+    /// Returns a time before which nothing is missing. `None`: that is the first moment.
+    pub(super) fn oldest_missing(&self) -> Option<EventTime> {
+        // A device without any reading comes before all others.
+        self.0.iter().min().copied().flatten()
     }
 }

@@ -15,12 +15,12 @@ use telemetry::problem::Problem;
 use telemetry::time::EventTime;
 use telemetry::topic::TopicPattern;
 
+use super::sensors::Sensors;
 use crate::packs;
+use crate::playback::publisher::TOPIC;
 
 /// The scenario of the demo.
 const SCENARIO: &str = "demo";
-/// Where devices publish.
-const TOPIC: &str = "tianlu/v1/{tenant}/{site}/{device}/up";
 /// The listener's port, if it is free: the one of the documents.
 const PORT: u16 = 1884;
 /// Bytes of the demo's logs at most.
@@ -32,10 +32,10 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
 /// How long points are kept: longer than a demo may begin ago.
 const RETENTION: Duration = Duration::from_hours(500 * 24);
 
-/// The fleet and what judges it.
+/// The devices and what judges them.
 #[derive(Debug)]
 pub(super) struct Scene {
-    pub(super) fleet: Fleet,
+    pub(super) sensors: Sensors,
     bundle: Bundle,
 }
 
@@ -50,19 +50,8 @@ impl Scene {
         let fleet = Fleet::new(&scenario, seed, start, None);
         let fleet = fleet.map_err(|error| vec![error.problem(SCENARIO)])?;
         let bundle = bundle(&fleet);
-        Ok(Self { fleet, bundle })
-    }
-
-    /// Returns the scene with another fleet of the same devices.
-    pub(super) fn with(&self, fleet: Fleet) -> Self {
-        Self { fleet, bundle: self.bundle.clone() }
-    }
-
-    /// Returns the topic of a device.
-    pub(super) fn topic(&self, device: u32) -> Option<String> {
-        let device = self.fleet.device(device)?;
-        let simulator::SimDevice { tenant, site, device, .. } = device;
-        Some(format!("tianlu/v1/{tenant}/{site}/{device}/up"))
+        let sensors = Sensors::of(fleet).ok_or_else(Vec::new)?;
+        Ok(Self { sensors, bundle })
     }
 
     /// Returns the settings of the service that the demo runs.
@@ -133,6 +122,6 @@ mod tests {
         let profiles: Vec<&str> =
             settings.bundle.profiles.iter().map(|p| p.text.as_str()).collect();
         assert!(profiles.iter().all(|text| text.contains("policy = \"trust_device\"")));
-        assert_eq!(scene.topic(0).unwrap().split('/').count(), 6);
+        assert_eq!(scene.sensors.topic(0).unwrap().split('/').count(), 6);
     }
 }

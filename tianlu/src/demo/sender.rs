@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use ingest::engine::clock::wall_nanos;
 use ingest::engine::desk::Desk;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::Packet;
@@ -12,7 +13,7 @@ use telemetry::time::EventTime;
 use tokio::sync::watch;
 
 use super::known::Known;
-use super::scene::Scene;
+use super::sensors::Sensors;
 
 /// Time between two readings of each device in the present.
 const EVERY: Duration = Duration::from_secs(5);
@@ -27,17 +28,17 @@ const FINISH: Duration = Duration::from_secs(2);
 /// Publishes until it is told to stop. A broken connection is nothing but a new start: the pipeline is asked what it
 /// has, and what is missing is sent.
 pub(super) async fn send(
-    scene: Scene,
+    sensors: Sensors,
     listener: SocketAddr,
     desk: Arc<Desk>,
     stop: watch::Receiver<bool>,
 ) {
     while !*stop.borrow() {
-        let known = Known::ask(&desk).await;
+        let known = Known::ask(&desk, &sensors).await;
         let mut device = Publisher::connect(listener);
         let mut stopping = stop.clone();
         tokio::select! {
-            broken = device.publish_all(&scene, &known) => {
+            broken = device.publish_all(&sensors, &known) => {
                 tracing::debug!(?broken, "the demo's devices connect again");
                 tokio::time::sleep(CONNECT_AGAIN).await;
             }
@@ -71,40 +72,41 @@ impl Publisher {
     }
 
     /// Publishes what is missing up to now, then each five seconds; ends where the connection does.
-    async fn publish_all(&mut self, scene: &Scene, known: &Known) -> Broken {
+    async fn publish_all(&mut self, sensors: &Sensors, known: &Known) -> Broken {
         let up = self.is_up.wait_for(Option::is_some).await.is_ok_and(|up| *up == Some(true));
         if !up {
             return Broken;
         }
-        let start = scene.fleet.start();
+        let start = sensors.start();
         let mut at = last_tick(start, now());
-        for (at, device) in scene.fleet.schedule(known.oldest_missing(scene), after(at)) {
-            if known.has(scene, device, at) {
+        let from = known.oldest_missing().unwrap_or(start);
+        for (at, device) in sensors.fleet.schedule(from, after(at)) {
+            if known.has(device, at) {
                 continue;
             }
-            if self.publish(scene, device, at).await.is_err() {
+            let body = sensors.fleet.uplink(device, at);
+            if self.publish(sensors.topic(device), body).await.is_err() {
                 return Broken;
             }
         }
-        let live = scene.fleet.clone().live(after(at), EVERY);
-        let scene = scene.with(live);
+        let live = sensors.fleet.clone().live(after(at), EVERY);
         loop {
             at = after_tick(at);
             tokio::time::sleep(until(at)).await;
-            for device in 0..scene.fleet.len() {
-                if self.publish(&scene, device, at).await.is_err() {
+            for device in 0..live.len() {
+                let body = live.uplink(device, at);
+                if self.publish(sensors.topic(device), body).await.is_err() {
                     return Broken;
                 }
             }
         }
     }
 
-    async fn publish(&self, scene: &Scene, device: u32, at: EventTime) -> Result<(), Broken> {
+    async fn publish(&self, topic: Option<&str>, body: Vec<u8>) -> Result<(), Broken> {
         if *self.is_up.borrow() == Some(false) {
             return Err(Broken);
         }
-        let Some(topic) = scene.topic(device) else { return Ok(()) };
-        let body = scene.fleet.uplink(device, at);
+        let Some(topic) = topic else { return Ok(()) };
         let published = self.client.publish(topic, body, PublishOptions::new(QoS::AtLeastOnce));
         published.await.map_err(|_| Broken)
     }
@@ -146,8 +148,7 @@ async fn poll(mut events: EventLoop, up: watch::Sender<Option<bool>>) {
 }
 
 fn now() -> EventTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EventTime::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    EventTime::from_nanos(wall_nanos())
 }
 
 /// Returns the last tick of the present at or before a time; ticks count from the start, so that each point of every

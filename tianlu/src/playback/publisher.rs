@@ -21,7 +21,7 @@ use super::pace::{Pace, Turn};
 use super::progress::Progress;
 
 /// Topic of the uplinks.
-const TOPIC: &str = "tianlu/v1/{tenant}/{site}/{device}/up";
+pub(crate) const TOPIC: &str = "tianlu/v1/{tenant}/{site}/{device}/up";
 /// Publishes under way at once: the window of many brokers and of the client.
 const IN_FLIGHT: u16 = 100;
 /// How long a broker may be away before it is given up.
