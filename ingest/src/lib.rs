@@ -16,6 +16,7 @@
 
 pub mod engine;
 pub mod http;
+pub mod listener;
 pub mod meter;
 pub mod mqtt;
 pub mod notifier;

@@ -4,6 +4,8 @@
 //! [`install`]; before it every function here does nothing. Totals of the account appear with the first
 //! [`refresh`] that knows them: a total that began at 0 after a restart would look like a reset.
 
+mod names;
+
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,32 +15,11 @@ use pipeline::account::ByReason;
 use pipeline::{Account, Balance, Reason, StoreTotals};
 use rules::{AlertState, Severity};
 
-const BUILD_INFO: &str = "tianlu_build_info";
-const UPLINKS_RECEIVED: &str = "tianlu_uplinks_received_total";
-const UPLINKS_DECODED: &str = "tianlu_uplinks_decoded_total";
-const UPLINKS_DEAD: &str = "tianlu_uplinks_dead_total";
-const UPLINKS_LOST: &str = "tianlu_uplinks_lost_total";
-const UPLINKS_HELD: &str = "tianlu_uplinks_held";
-const READINGS_DECODED: &str = "tianlu_readings_decoded_total";
-const READINGS_STORED: &str = "tianlu_readings_stored_total";
-const READINGS_DEAD: &str = "tianlu_readings_dead_total";
-const READINGS_DUPLICATE: &str = "tianlu_readings_duplicate_total";
-const READINGS_HELD: &str = "tianlu_readings_held";
-const REDRIVEN: &str = "tianlu_redriven_total";
-const DEADLETTERS_EXPIRED: &str = "tianlu_deadletters_expired_total";
-const ALERTS: &str = "tianlu_alerts_total";
-const JOURNAL_BYTES: &str = "tianlu_journal_bytes";
-const OUTBOX_BYTES: &str = "tianlu_outbox_bytes";
-const JOURNAL_FSYNC: &str = "tianlu_journal_fsync_seconds";
-const INTAKE_UNACKED: &str = "tianlu_intake_unacked";
-const PIPELINE_LAG: &str = "tianlu_pipeline_lag_seconds";
-const STORE_BATCHES: &str = "tianlu_store_batches_total";
-const STORE_RETRIES: &str = "tianlu_store_retries_total";
-const NOTIFICATIONS: &str = "tianlu_notifications_total";
-const RECEIVED_TO_STORED: &str = "tianlu_received_to_stored_seconds";
-const RECEIVED_TO_ALERT: &str = "tianlu_received_to_alert_seconds";
+use crate::listener::Fault;
 
-const COUNTERS: [(&str, &str); 14] = [
+use names::*;
+
+const COUNTERS: [(&str, &str); 16] = [
     (UPLINKS_RECEIVED, "Uplinks fsynced in the journal."),
     (UPLINKS_DECODED, "Uplinks whose elements were found."),
     (UPLINKS_DEAD, "Uplinks set aside as a whole, each time they were."),
@@ -52,14 +33,17 @@ const COUNTERS: [(&str, &str); 14] = [
     (ALERTS, "Alerts raised (firing) and resolved."),
     (STORE_BATCHES, "Tries to write a batch: stored, stored but for rejected points, or failed."),
     (STORE_RETRIES, "Batches written again after a failure."),
+    (LISTENER_ENDED, "Connections of devices that were refused or ended."),
+    (LISTENER_DROPPED, "Messages that the listener dropped on purpose."),
     (NOTIFICATIONS, "Notices delivered, failed for good, and tries that will be repeated."),
 ];
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     (BUILD_INFO, "Always 1; the label tells the version."),
     (UPLINKS_HELD, "Uplinks in the journal that the pipeline has not reached."),
     (READINGS_HELD, "Readings in the outbox that the store has not passed."),
     (JOURNAL_BYTES, "Bytes of the journal on the disk."),
     (OUTBOX_BYTES, "Bytes of the outbox on the disk."),
+    (LISTENER_CONNECTIONS, "Connections of devices to the listener."),
     (INTAKE_UNACKED, "Messages received and not acknowledged."),
     (PIPELINE_LAG, "How far the pipeline is behind the journal, in seconds."),
 ];
@@ -117,6 +101,7 @@ pub enum NoticeOutcome {
 const BATCH_OUTCOMES: [&str; 3] = ["stored", "rejected", "failed"];
 const NOTIFIER_KINDS: [&str; 2] = ["webhook", "mqtt"];
 const NOTICE_OUTCOMES: [&str; 3] = ["delivered", "failed", "retried"];
+const LISTENER_DROPS: [&str; 3] = ["not_permitted", "will", "command_too_long"];
 const ALERT_STATES: [AlertState; 2] = [AlertState::Firing, AlertState::Resolved];
 
 /// What the counters and gauges are set from.
@@ -217,6 +202,27 @@ pub fn notification(kind: NotifierKind, outcome: NoticeOutcome) {
     count(|meters| meters.notifications.get(kind as usize)?.get(outcome as usize));
 }
 
+/// Sets the number of connections to the listener.
+pub(crate) fn listener_connections(count: usize) {
+    if let Some(meters) = METERS.get() {
+        meters.listener_connections.set(count as f64);
+    }
+}
+
+/// Counts a connection to the listener that was refused or ended.
+pub(crate) fn listener_ended(fault: Fault) {
+    count(|meters| meters.listener_ended.get(fault as usize));
+}
+
+/// Counts what the listener dropped on purpose: messages, wills, commands.
+pub(crate) fn listener_dropped(counts: [u64; 3]) {
+    if let Some(meters) = METERS.get() {
+        for (counter, count) in meters.listener_dropped.iter().zip(counts) {
+            counter.increment(count);
+        }
+    }
+}
+
 /// Notes how long a reading took from `received_at` to the store's receipt, in seconds. Once a batch, with
 /// its oldest reading, is enough.
 pub fn received_to_stored(seconds: f64) {
@@ -255,6 +261,9 @@ struct Meters {
     store_batches: [Counter; 3],
     store_retries: Counter,
     notifications: [[Counter; 3]; 2],
+    listener_ended: [Counter; Fault::ALL.len()],
+    listener_dropped: [Counter; 3],
+    listener_connections: Gauge,
     journal_bytes: Gauge,
     outbox_bytes: Gauge,
     unacked: Gauge,
@@ -279,6 +288,10 @@ impl Meters {
                 .map(|outcome| counter!(STORE_BATCHES, "outcome" => outcome)),
             store_retries: counter!(STORE_RETRIES),
             notifications: NOTIFIER_KINDS.map(notices),
+            listener_ended: Fault::ALL
+                .map(|fault| counter!(LISTENER_ENDED, "reason" => fault.code())),
+            listener_dropped: LISTENER_DROPS.map(|what| counter!(LISTENER_DROPPED, "what" => what)),
+            listener_connections: gauge!(LISTENER_CONNECTIONS),
             journal_bytes: gauge!(JOURNAL_BYTES),
             outbox_bytes: gauge!(OUTBOX_BYTES),
             unacked: gauge!(INTAKE_UNACKED),

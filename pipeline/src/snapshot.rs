@@ -131,9 +131,7 @@ impl Pipeline {
             }
             None => None,
         };
-        let options = bincode::config::standard().with_limit::<BYTES_MAX>();
-        let (body, _): (Body, usize) =
-            bincode::decode_from_slice(rest, options).map_err(|_| SnapshotError::Unreadable)?;
+        let (body, _): (Body, usize) = decode(rest)?;
         let mut pipeline = Self::new(shards, limits);
         pipeline.account = body.account;
         pipeline.alerts = body.alerts;
@@ -179,8 +177,45 @@ fn share_origin(letter: &mut Letter, pipeline: &Pipeline) {
 
 fn split_head(bytes: &[u8]) -> Result<(SnapshotHead, &[u8]), SnapshotError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::Unreadable)?;
-    let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-    let (head, used) =
-        bincode::decode_from_slice(rest, config).map_err(|_| SnapshotError::Unreadable)?;
+    let (head, used) = decode(rest)?;
     Ok((head, rest.get(used..).unwrap_or_default()))
+}
+
+/// Decodes within 64 times the memory of the input, or a little: memory is taken by the lengths that stand in it,
+/// and a length in nine damaged bytes must not end the process. No element takes that much more than its bytes.
+fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), SnapshotError> {
+    fn within<const LIMIT: usize, T: Decode<()>>(
+        bytes: &[u8],
+    ) -> Result<(T, usize), SnapshotError> {
+        let config = bincode::config::standard().with_limit::<LIMIT>();
+        bincode::decode_from_slice(bytes, config).map_err(|_| SnapshotError::Unreadable)
+    }
+    match bytes.len() {
+        0..=0x10_0000 => within::<{ 64 << 20 }, T>(bytes),
+        0x10_0001..=0x400_0000 => within::<{ 4 << 30 }, T>(bytes),
+        _ => within::<BYTES_MAX, T>(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: 25 GB were asked for, and the process ended.
+    #[test]
+    fn a_length_that_no_memory_holds_is_unreadable() {
+        let mut bytes = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
+        // The last byte counts the devices.
+        assert_eq!(bytes.pop(), Some(0));
+        bytes.push(253);
+        bytes.extend_from_slice(&50_000_000_u64.to_le_bytes());
+        struct None;
+        impl ConfigSource for None {
+            fn load(&self, _: &str) -> Option<Arc<crate::config::ActiveConfig>> {
+                Option::None
+            }
+        }
+        let restored = Pipeline::restore(&bytes, NonZeroU16::MIN, Limits::default(), &None);
+        assert_eq!(restored.err(), Some(SnapshotError::Unreadable));
+    }
 }

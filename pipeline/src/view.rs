@@ -1,5 +1,7 @@
 //! What users ask of the state: devices, alerts, dead letters, the account.
 
+use std::sync::Arc;
+
 use rules::Alert;
 use serde::Serialize;
 use telemetry::profile::Profile;
@@ -7,6 +9,7 @@ use telemetry::reading::Value;
 use telemetry::time::{EventTime, IngestTime};
 
 use crate::account::Account;
+use crate::config::ActiveConfig;
 use crate::core::Pipeline;
 use crate::device::{Device, NEVER};
 use crate::letter::Letters;
@@ -103,6 +106,12 @@ impl Pipeline {
         self.config.as_ref().map(|config| config.hash.as_str())
     }
 
+    /// Returns the active configuration. `None`: none was activated yet.
+    #[must_use]
+    pub const fn config(&self) -> Option<&Arc<ActiveConfig>> {
+        self.config.as_ref()
+    }
+
     /// Returns the open dead letters.
     #[must_use]
     pub const fn letters(&self) -> &Letters {
@@ -181,11 +190,20 @@ impl Pipeline {
             lat: known.and_then(|known| known.lat),
             lon: known.and_then(|known| known.lon),
             region: known.and_then(|known| known.region.clone()),
-            sampled_at: if device.heard_at == NEVER { None } else { shown(device.newest_at) },
+            sampled_at: newest(device),
             received_at: shown(device.heard_at),
             alerts: alerts.map(|alert| alert.id.to_string()).collect(),
         })
     }
+}
+
+/// Returns the time of the newest good observation; of a device without one, of its newest reading. Before it is
+/// heard, `newest_at` is the activation, which is none.
+fn newest(device: &Device) -> Option<String> {
+    let observed = device.latest.iter().map(|latest| latest.at_nanos).max();
+    observed
+        .and_then(shown)
+        .or_else(|| (device.heard_at != NEVER).then(|| shown(device.newest_at)).flatten())
 }
 
 fn shown(at: i64) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The message of a rule: a text in two languages with places to fill.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Write as _};
 
 use telemetry::document::nearest;
 use telemetry::text::{Text, say};
@@ -83,6 +83,22 @@ impl Template {
     }
 }
 
+impl Display for Template {
+    /// Writes the message as it was read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => f.write_str(text)?,
+                Part::Place(place) => {
+                    let name = PLACES.iter().find(|(_, known)| known == place);
+                    write!(f, "{{{}}}", name.map_or("", |(name, _)| name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 fn places() -> Text {
     let all: Vec<String> = PLACES.iter().map(|(name, _)| format!("{{{name}}}")).collect();
     say("rules.message.places", &[("places", &all.join(" "))])
@@ -142,6 +158,7 @@ mod tests {
         let filled = template
             .fill(|place, out| out.push_str(if place == Place::Site { "{value}" } else { "1" }));
         assert_eq!(&*filled, "{value}: 1 }");
+        assert_eq!(template.to_string(), "{site}: {value} }");
     }
 
     #[test]

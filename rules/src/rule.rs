@@ -6,7 +6,7 @@ use std::time::Duration;
 use telemetry::document::{NodeValue, Problems, Section};
 use telemetry::text::{Text, say};
 
-use crate::condition::Condition;
+use crate::condition::{Comparison, Condition};
 use crate::fingerprint::Fingerprint;
 use crate::message::{Place, Template};
 use crate::schema::Schema;
@@ -92,6 +92,24 @@ impl Rule {
     #[must_use]
     pub fn clear(&self) -> Option<&str> {
         self.watch().and_then(|watch| watch.clear_text.as_deref())
+    }
+
+    /// Returns the comparisons of `when` in text order; none for a rule about silence.
+    #[must_use]
+    pub fn limits(&self) -> &[Comparison] {
+        self.watch().map_or(&[], |watch| watch.when.comparisons())
+    }
+
+    /// Returns the comparisons of `clear` in text order; none where it is not given.
+    #[must_use]
+    pub fn clear_limits(&self) -> &[Comparison] {
+        self.watch().and_then(|watch| watch.clear.as_ref()).map_or(&[], Condition::comparisons)
+    }
+
+    /// Returns the message as written, its places unfilled.
+    #[must_use]
+    pub fn message(&self) -> Text {
+        Text { zh: self.message.zh.to_string(), en: self.message.en.to_string() }
     }
 
     /// Returns the on-delay, in event time.

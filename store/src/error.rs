@@ -242,6 +242,9 @@ pub enum ReadError {
     /// More values than [`crate::POINTS_MAX`], or an answer of more than [`crate::ANSWER_BYTES_MAX`].
     #[error("return more than {} values at once", crate::POINTS_MAX)]
     TooMany,
+    /// The embedded history could not be read.
+    #[error("read the history")]
+    History(#[source] Box<crate::history::HistoryError>),
 }
 
 impl ReadError {
@@ -254,6 +257,7 @@ impl ReadError {
                 say("store.query", &[("url", &place.url), ("detail", detail)])
             }
             Self::TooMany => say("store.too_many", &[("most", &crate::POINTS_MAX)]),
+            Self::History(error) => error.message(),
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fmt::{self, Display};
 
 use crate::text::{Lang, Text};
 
+/// Most characters of a problem as one line.
+const SHOWN_MAX: usize = 1000;
+
 /// One mistake in a configuration, profile, rule, registry or mapping.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -22,7 +25,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Returns the problem as one line for a reader.
+    /// Returns the problem as one line for a reader, whatever stands in the file.
     #[must_use]
     pub fn show(&self, lang: Lang) -> String {
         let mut out = self.file.clone();
@@ -31,7 +34,7 @@ impl Problem {
         }
         out.push_str(": ");
         if !self.key.is_empty() {
-            out.push_str(&self.key);
+            out.push_str(&excerpt(&self.key));
             if !self.value.is_empty() {
                 out.push_str(&format!(" = {}", self.value));
             }
@@ -41,7 +44,8 @@ impl Problem {
         let arrow = if lang == Lang::En { " -> " } else { " → " };
         out.push_str(arrow);
         out.push_str(&self.remedy.show(lang));
-        out
+        // Texts quote names of the file, too, and a name in quotes may hold line breaks.
+        excerpt_of(&out, SHOWN_MAX)
     }
 }
 
@@ -79,4 +83,28 @@ pub fn excerpt_of(input: &str, chars_max: usize) -> String {
         out.push('…');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: a key in quotes brought its line breaks along.
+    #[test]
+    fn a_problem_is_one_line_whatever_its_key() {
+        let key = format!("scope.a\nerror: forged\u{1b}[2J{}", "k".repeat(5000));
+        let (what, remedy) = (Text::plain("unknown"), Text::plain(key.clone()));
+        let problem = Problem {
+            file: "rule.toml".to_owned(),
+            line: Some(4),
+            key,
+            value: "1".to_owned(),
+            what,
+            remedy,
+        };
+        let shown = problem.show(Lang::En);
+        assert!(shown.starts_with("rule.toml:4: scope.a error: forged [2Jkk"), "{shown}");
+        assert!(shown.contains(" = 1: unknown -> scope.a error"), "{shown}");
+        assert!(!shown.contains(char::is_control) && shown.chars().count() <= SHOWN_MAX + 1);
+    }
 }

@@ -49,7 +49,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Parses the file; notes every problem with its line and leaves such a row out.
+    /// Parses the file; notes every problem with its line and leaves out what is wrong: the row, or its place.
     #[must_use]
     pub fn parse(file: &str, text: &str, problems: &Problems) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -243,10 +243,13 @@ impl Reading<'_> {
         line: Option<u32>,
         columns: &BTreeMap<String, String>,
     ) -> (Option<f64>, Option<f64>, Option<String>) {
-        let region = columns.get("region").cloned();
-        if let Some(region) = region.as_deref().filter(|region| !is_region(region)) {
+        let (region, wrong) = match columns.get("region") {
+            Some(region) if is_region(region) => (Some(region.clone()), None),
+            written => (None, written),
+        };
+        if let Some(wrong) = wrong {
             let (what, remedy) = (say("registry.region", &[]), say("registry.region.remedy", &[]));
-            self.problem(line, ("region", region), what, remedy);
+            self.problem(line, ("region", wrong), what, remedy);
         }
         if columns.contains_key("lat") != columns.contains_key("lon") {
             let (what, remedy) = (say("registry.half", &[]), say("registry.half.remedy", &[]));
@@ -333,6 +336,9 @@ mod tests {
         );
         let names: Vec<_> = registry.iter().map(|d| d.device.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "g"]);
+        // What is kept of a row is right: `41` is no region.
+        let regions: Vec<_> = registry.iter().map(|d| d.region.as_deref()).collect();
+        assert_eq!(regions, [None, None, None, Some("420106")]);
     }
 
     #[test]

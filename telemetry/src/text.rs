@@ -3,7 +3,7 @@
 //! The catalogue is the folder `telemetry/catalogue`, one file a room. A message is a table
 //! `[key]` with `zh` and `en`, and the same `{placeholders}` in both.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::sync::OnceLock;
 
@@ -80,6 +80,15 @@ pub fn say(key: &str, args: &[(&str, &dyn Display)]) -> Text {
     Text { zh: fill(zh, args), en: fill(en, args) }
 }
 
+/// Returns the texts whose keys begin with `prefix`, their `{placeholders}` unfilled: for a reader that fills
+/// them itself, such as the page.
+#[must_use]
+pub fn texts_of(prefix: &str) -> BTreeMap<&'static str, Text> {
+    let wanted = catalogue().iter().filter(|(key, _)| key.starts_with(prefix));
+    let text = |zh: &String, en: &String| Text { zh: zh.clone(), en: en.clone() };
+    wanted.map(|(key, (zh, en))| (key.as_str(), text(zh, en))).collect()
+}
+
 fn fill(template: &str, args: &[(&str, &dyn Display)]) -> String {
     let mut out = String::with_capacity(template.len() + 32);
     let mut rest = template;
@@ -104,13 +113,16 @@ fn fill(template: &str, args: &[(&str, &dyn Display)]) -> String {
     out
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 10] = [
     include_str!("../catalogue/telemetry.toml"),
     include_str!("../catalogue/rules.toml"),
     include_str!("../catalogue/pipeline.toml"),
     include_str!("../catalogue/journal.toml"),
     include_str!("../catalogue/store.toml"),
     include_str!("../catalogue/ingest.toml"),
+    include_str!("../catalogue/simulator.toml"),
+    include_str!("../catalogue/page.toml"),
+    include_str!("../catalogue/listener.toml"),
     include_str!("../catalogue/tianlu.toml"),
 ];
 

@@ -57,6 +57,12 @@ impl Influx {
         Some(server)
     }
 
+    /// Returns the process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("influxd runs").pid()
+    }
+
     /// Returns `http://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Publisher ──▶ Mosquitto | WindowBroker ──▶ Tianlu (the binary) ──▶ [FaultProxy] ──▶ Influx ──▶ rows
-//!                                              └──▶ Webhook, Subscriber
+//!                                              └──▶ Webhook, Subscriber, Browser
 //! ```
 //!
 //! - **E1 own servers**: each test starts what it needs on free loopback ports in a temporary folder and
@@ -24,7 +24,9 @@
 )]
 
 pub mod balance;
+pub mod browser;
 pub mod clock;
+pub mod demo;
 pub mod fault_proxy;
 pub mod http;
 pub mod influx;
@@ -37,6 +39,7 @@ pub mod process;
 pub mod publisher;
 pub mod sample;
 pub mod signature;
+pub mod slow_devices;
 pub mod subscriber;
 pub mod tianlu;
 pub mod volume;

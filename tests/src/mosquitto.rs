@@ -29,6 +29,12 @@ impl Mosquitto {
         Some(server)
     }
 
+    /// Returns the process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("mosquitto runs").pid()
+    }
+
     /// Returns `127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {

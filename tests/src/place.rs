@@ -52,6 +52,15 @@ pub fn program(name: &str, variable: &str) -> Option<PathBuf> {
     found.or_else(|| present(services().join(name), name))
 }
 
+/// Returns the Python that `tests/services/get` made: `TIANLU_PYTHON`, else beside the programs it built. `None`, with
+/// a notice, where there is none.
+#[must_use]
+pub fn python() -> Option<PathBuf> {
+    let given = env::var_os("TIANLU_PYTHON").map(PathBuf::from);
+    let made = services().parent().map(|services| services.join("python/bin/python"));
+    present(given.or(made)?, "python")
+}
+
 fn present(file: PathBuf, name: &str) -> Option<PathBuf> {
     if file.is_file() {
         return Some(file);

@@ -37,7 +37,11 @@ pub fn binary() -> &'static Path {
             return given.into();
         }
         let own = env::current_exe().unwrap();
-        let profile_dir = own.parent().and_then(Path::parent).expect("target/profile/deps/test");
+        let folder = own.parent().expect("a program lies in a folder");
+        // A test lies in target/profile/deps, a program of the workspace in target/profile.
+        let is_test = folder.file_name().is_some_and(|name| name == "deps");
+        let profile_dir =
+            if is_test { folder.parent().expect("target/profile/deps") } else { folder };
         let profile = match profile_dir.file_name().and_then(OsStr::to_str).unwrap() {
             "debug" => "dev",
             other => other,
@@ -165,6 +169,17 @@ impl Tianlu {
             let answer = answer.json();
             answer["reasons"].as_array()?.iter().find(|reason| reason["part"] == part).cloned()
         })
+    }
+
+    /// Returns the process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Returns what it has printed, where it ended by itself.
+    pub fn ended(&mut self) -> Option<String> {
+        self.process.exited().map(|_| self.process.log())
     }
 
     fn assert_alive(&mut self) {

@@ -1,6 +1,5 @@
 //! The command line: help, versions, exit codes, the small commands.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use proof::tianlu::run;
@@ -58,15 +57,20 @@ fn wrong_usage_ends_with_2() {
     }
 }
 
-/// Guarantees: the script for bash is one that bash reads.
+/// Guarantees: the script for each shell is one that it reads, where it is installed; bash always is.
 #[test]
 fn completions_are_a_script_of_the_shell() {
     let dir = TempDir::new().unwrap();
-    let ran = run(dir.path(), &["completions", "bash"]).ended(0);
-    assert!(ran.stdout.contains("tianlu"));
-    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
-    bash.stdin.take().unwrap().write_all(ran.stdout.as_bytes()).unwrap();
-    assert!(bash.wait().unwrap().success());
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(dir.path(), &["completions", shell]).ended(0);
+        assert!(ran.stdout.contains("tianlu") && ran.stdout.contains("deadletters"), "{shell}");
+        let script = dir.path().join(shell);
+        std::fs::write(&script, &ran.stdout).unwrap();
+        match Command::new(shell).arg("-n").arg(&script).stdin(Stdio::null()).output() {
+            Ok(read) => assert!(read.status.success(), "{shell}: {read:?}"),
+            Err(missing) => assert!(shell != "bash", "{missing}"),
+        }
+    }
 }
 
 /// Scenario: a folder with a good rule, then with a broken one beside it.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use ingest::listener::Credentials;
 use telemetry::problem::Problem;
 use telemetry::text::{Lang, Text, say};
 
@@ -10,11 +11,13 @@ use crate::config::{Config, Store};
 use crate::load::{Loaded, load_readable};
 use crate::out::{self, Format};
 use crate::probe::{self, Trouble};
+use crate::run;
 
 /// Checks a configuration.
 #[must_use]
 pub fn check(args: &CheckArgs, lang: Lang) -> ExitCode {
     let (loaded, mut problems) = load_readable(&args.config.config, &args.config.layers());
+    problems.extend(loaded.iter().flat_map(|loaded| listener_files(&loaded.config)));
     if let Some(loaded) = loaded.as_ref().filter(|_| !args.offline) {
         problems.extend(reach(&loaded.config));
     }
@@ -45,6 +48,16 @@ fn summary(problems: &[Problem], loaded: Option<&Loaded>, offline: bool) -> Text
     let devices = loaded.registry.len();
     let key = if offline { "tianlu.check.good_offline" } else { "tianlu.check.good" };
     say(key, &[("profiles", &profiles), ("rules", &rules), ("devices", &devices)])
+}
+
+/// Reads what the listener needs: credentials, with each wrong line.
+fn listener_files(config: &Config) -> Vec<Problem> {
+    let file = config.listener.as_ref().and_then(|listener| listener.credentials_file.as_ref());
+    let read = file.map(|file| Credentials::read(file.path()));
+    match read {
+        Some(Err(error)) => run::problems_of(error, config),
+        Some(Ok(_)) | None => Vec::new(),
+    }
 }
 
 /// Reaches each broker and the store; what does not answer is a problem of the key that names it.

@@ -3,6 +3,7 @@
 mod args;
 mod lang;
 mod localize;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -13,13 +14,14 @@ use telemetry::text::{Lang, say};
 use tracing_subscriber::EnvFilter;
 
 use crate::load::load;
-use crate::{check, deadletters, doctor, out, replay, rule_commands, run};
+use crate::{check, deadletters, demo, doctor, out, replay, rule_commands, run};
 
 pub use args::{
-    CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DoctorArgs, Language, Output,
-    ReplayArgs, RulesCommand, RulesListArgs, Speed,
+    CheckArgs, Cli, Command, ConfigArgs, DeadLettersCommand, DemoArgs, DoctorArgs, Language,
+    Output, ReplayArgs, RulesCommand, RulesListArgs, Speed,
 };
 pub use localize::localize;
+pub use simulate::{SimulateArgs, SimulateCommand, SimulateRun};
 
 /// Good.
 pub const GOOD: u8 = 0;
@@ -31,7 +33,7 @@ pub const USAGE: u8 = 2;
 pub const FOUND: u8 = 3;
 
 /// Commands of the contract that this build does not have.
-const LATER: [&str; 3] = ["demo", "simulate", "backtest"];
+const LATER: [&str; 1] = ["backtest"];
 
 /// Runs the command line of this process.
 #[must_use]
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, lang: Lang) -> ExitCode {
     match cli.command {
+        Command::Demo(args) => demo::demo(&args, lang),
         Command::Run(args) => match load(&args.config, &args.layers()) {
             Ok(loaded) => run::run(&loaded, &args.layers(), lang),
             Err(problems) => check::refuse(&problems, lang),
@@ -75,6 +78,7 @@ fn dispatch(cli: Cli, lang: Lang) -> ExitCode {
             }
             None => replay::replay(args, lang),
         },
+        Command::Simulate(args) => crate::simulate::simulate(&args, lang),
         Command::Rules(command) => rule_commands::run(command, lang),
         Command::Deadletters(command) => deadletters::run(&command, lang),
         Command::Doctor(args) => doctor::doctor(&args, lang),
@@ -113,6 +117,8 @@ fn help(topic: &[String], lang: Lang) -> ExitCode {
 fn start_logs(cli: &Cli) {
     let level = match (cli.verbose, &cli.command) {
         (0, Command::Run(_)) => "info",
+        // It starts and stops before people's eyes; what is not ready yet is no news.
+        (0, Command::Demo(_)) => "error",
         (0, _) => "warn",
         (1, _) => "debug",
         (_, _) => "trace",
@@ -175,9 +181,10 @@ mod tests {
             assert!(known.contains(key), "the catalogue lacks `{key}`");
         }
         for key in known {
-            let is_made = ["tianlu.cli.", "tianlu.arg.", "tianlu.rules.column."]
-                .iter()
-                .any(|made| key.starts_with(made));
+            let is_made =
+                ["tianlu.cli.", "tianlu.arg.", "tianlu.rules.column.", "tianlu.simulate.column."]
+                    .iter()
+                    .any(|made| key.starts_with(made));
             let of = key.strip_suffix(".remedy").unwrap_or(key);
             assert!(is_made || asked.contains(&of), "nobody asks for `{key}`");
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! main ─▶ cli ─┬─▶ check · doctor · rules · deadletters · completions
-//!              └─▶ load (Config, profiles, registry, rules) ─▶ run · replay
+//!              ├─▶ load (Config, profiles, registry, rules) ─▶ run · replay
+//!              └─▶ demo (what is built in) ─▶ the same service
 //! ```
 //!
 //! - **S1 checked or refused**: nothing starts on a configuration that has a problem; all problems of all
@@ -17,10 +18,14 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod deadletters;
+pub mod demo;
 pub mod doctor;
 pub mod load;
 pub mod out;
+pub mod packs;
+mod playback;
 pub mod probe;
 pub mod replay;
 pub mod rule_commands;
 pub mod run;
+pub mod simulate;

@@ -18,18 +18,14 @@
 //! Nothing that is written depends on clock, environment, language or machine: two replays give the same bytes.
 
 mod bundle;
-mod fault;
 mod history;
 mod input;
 mod merge;
 mod outputs;
-mod pace;
 mod plan;
 mod player;
-mod progress;
 mod publish;
 mod results;
-mod stop;
 mod summary;
 
 use std::path::PathBuf;
@@ -40,12 +36,12 @@ use telemetry::text::{Lang, say};
 
 use crate::cli::{FAILED, GOOD, Output, ReplayArgs, USAGE};
 use crate::out::{self, Format};
-use fault::Fault;
+use crate::playback::fault::Fault;
+use crate::playback::pace::Pace;
+use crate::playback::progress::Progress;
+use crate::playback::stop::Stop;
 use outputs::Outputs;
-use pace::Pace;
 use plan::Plan;
-use progress::Progress;
-use stop::Stop;
 use summary::Summary;
 
 /// Replays files or a journal.
@@ -91,7 +87,7 @@ fn run(args: &ReplayArgs, lang: Lang) -> Result<(), Fault> {
         }
     };
     if stop.is_asked() {
-        out::note(&say("tianlu.replay.stopped", &[]).show(lang));
+        out::note(&say("tianlu.playback.stopped", &[]).show(lang));
     }
     tell(args, &summary, begun, lang)
 }

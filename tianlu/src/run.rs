@@ -5,19 +5,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ingest::engine::service::Service;
-use ingest::engine::settings::{NotifierSettings, NotifierTarget as Target, Settings};
+use ingest::engine::settings::{
+    NotifierSettings, NotifierTarget as Target, Settings, StoreSettings,
+};
+use ingest::listener::{Credentials as DeviceCredentials, ListenerConfig, ServerTls, SetUpError};
 use ingest::mqtt::{Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles};
 use ingest::notifier::{MqttTarget, Severity, WebhookTarget};
 use ingest::source::SourceId;
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::{ActiveConfig, Bundle};
 use store::InfluxOptions;
+use store::history::HistoryOptions;
 use telemetry::problem::{Problem, chain};
 use telemetry::text::{Lang, say};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{FAILED, GOOD};
-use crate::config::{Config, Layers, Mqtt, Notifier, NotifierTarget, Store, UnknownDevices};
+use crate::config::{
+    Config, Layers, Listener, Mqtt, Notifier, NotifierTarget, Store, UnknownDevices,
+};
 use crate::load::{Loaded, SourceKind, load};
 use crate::{check, out};
 
@@ -140,14 +146,6 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
     let active = ActiveConfig::build(&bundle).map_err(Refused::Problems)?;
     let sources = config.mqtt.iter().zip(0..).map(|(mqtt, source)| source_of(mqtt, source));
     let notifiers = config.notifiers.iter().map(|notifier| notifier_of(notifier, config));
-    let Store::InfluxDb(influx) = &config.store else {
-        return Err(Refused::Failed("the store is not InfluxDB".to_owned()));
-    };
-    let token_file = influx.token_file.path();
-    let mut store =
-        InfluxOptions::new(influx.url.url().as_str(), &influx.org, &influx.bucket, token_file);
-    store.gzip = influx.gzip;
-    store.replay_window = influx.replay_window;
     Ok(Settings {
         dir: config.data.dir.clone(),
         max_bytes: config.data.max_bytes,
@@ -156,11 +154,71 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
         bundle,
         active,
         sources: sources.collect::<Result<_, _>>().map_err(Refused::Failed)?,
-        store,
+        listener: config
+            .listener
+            .as_ref()
+            .map(|listener| listener_of(listener, config))
+            .transpose()?,
+        store: store_of(config),
         notifiers: notifiers.collect::<Result<_, _>>().map_err(Refused::Failed)?,
         http: config.http.listen,
         http_token_file: config.http.token_file.as_ref().map(|file| file.path().to_owned()),
     })
+}
+
+fn store_of(config: &Config) -> StoreSettings {
+    let influx = match &config.store {
+        Store::InfluxDb(influx) => influx,
+        Store::Embedded => {
+            let dir = config.data.dir.join("history");
+            return StoreSettings::History(HistoryOptions::new(dir, config.history.retention));
+        }
+    };
+    let token_file = influx.token_file.path();
+    let mut options =
+        InfluxOptions::new(influx.url.url().as_str(), &influx.org, &influx.bucket, token_file);
+    options.gzip = influx.gzip;
+    options.replay_window = influx.replay_window;
+    StoreSettings::Influx(options)
+}
+
+/// The listener is the last of the sources.
+fn listener_of(listener: &Listener, config: &Config) -> Result<ListenerConfig, Refused> {
+    let source = u16::try_from(config.mqtt.len()).unwrap_or(u16::MAX);
+    let patterns = config.uplinks.iter().map(|route| route.pattern.clone()).collect();
+    let mut made = ListenerConfig::new(SourceId(source), listener.bind, patterns);
+    let refuse = |error: SetUpError| Refused::Problems(problems_of(error, config));
+    let file = listener.credentials_file.as_ref();
+    made.credentials =
+        file.map(|file| DeviceCredentials::read(file.path())).transpose().map_err(refuse)?;
+    made.max_connections = listener.max_connections;
+    made.tls = listener.identity.as_ref().map(|(cert_file, key_file)| ServerTls {
+        cert_file: cert_file.clone(),
+        key_file: key_file.path().to_owned(),
+        client_ca_file: listener.client_ca_file.clone(),
+    });
+    Ok(made)
+}
+
+/// Returns why the listener's files cannot be used: each line of the credentials that is wrong, or one problem.
+pub(crate) fn problems_of(error: SetUpError, config: &Config) -> Vec<Problem> {
+    let (what, remedy) = (error.text(), error.remedy());
+    match error {
+        SetUpError::Credentials { problems } => problems,
+        SetUpError::Bind { .. }
+        | SetUpError::Pem { .. }
+        | SetUpError::NoCertificate { .. }
+        | SetUpError::Certificate { .. }
+        | SetUpError::CredentialsFile { .. }
+        | _ => vec![Problem {
+            file: config.file.display().to_string(),
+            line: None,
+            key: "listener".to_owned(),
+            value: String::new(),
+            what,
+            remedy,
+        }],
+    }
 }
 
 fn credentials(mqtt: &Mqtt) -> Result<Option<Credentials>, String> {

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use journal::{Published, ReadFrom, Reader};
 use pipeline::letter::{Letter, parse_letter_id};
 use pipeline::record::{Record, Redrive};
 use pipeline::view::{DeviceDetail, DeviceSummary};
-use pipeline::{Balance, Pipeline};
+use pipeline::{ActiveConfig, Balance, Pipeline};
 use rules::{Alert, AlertState};
-use store::{Influx, RangeQuery, Store};
+use store::RangeQuery;
 use telemetry::text::say;
 use telemetry::time::{EventTime, IngestTime};
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +20,10 @@ use crate::engine::clock::wall_nanos;
 use crate::engine::driver::{Question, Shared};
 use crate::engine::health::{Health, Part, Trouble};
 use crate::engine::orders::{MakeRecord, Orders, Space};
-use crate::engine::store_health::StoreHealth;
+use crate::engine::past::Past;
 use crate::engine::store_sink::StoreView;
 use crate::http::{self, BalanceAt, LetterChoice, LetterFilter, LetterLine, NotReady, Unavailable};
+use crate::listener::{CommandError, Commands};
 use crate::meter::{Counted, Totals};
 use crate::source::Acknowledge;
 
@@ -39,7 +41,9 @@ pub struct Desk {
     pub(crate) health: Arc<Health>,
     pub(crate) acks: Vec<Arc<dyn Acknowledge>>,
     /// The store, for reading.
-    pub(crate) influx: Arc<StoreHealth<Influx>>,
+    pub(crate) past: Past,
+    /// What sends commands to devices, where they connect to us.
+    pub(crate) commands: Option<Commands>,
     /// Alerts about the program itself.
     pub(crate) own_alerts: Mutex<Vec<Alert>>,
     /// Position that the pipeline must reach to have passed every cursor.
@@ -84,6 +88,12 @@ impl Desk {
             self.health.clear(Part::Recovering, "start");
         }
         !recovered
+    }
+
+    /// Waits until the pipeline has applied every durable record; returns its position.
+    pub async fn derived_all(&self) -> u64 {
+        self.applied(self.journal_end.end().position).await;
+        self.shared.cut().position
     }
 
     /// Returns the health.
@@ -147,6 +157,20 @@ impl http::Desk for Desk {
         self.ask(move |pipeline| pipeline.device_detail(&tenant, &device)).await?
     }
 
+    fn command(
+        &self,
+        tenant: &str,
+        device: &str,
+        payload: Bytes,
+    ) -> Result<usize, Option<CommandError>> {
+        let commands = self.commands.as_ref().ok_or(None)?;
+        commands.send(tenant, device, payload).map(|queued| queued.receivers).map_err(Some)
+    }
+
+    async fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.ask(|pipeline| pipeline.config().cloned()).await?
+    }
+
     async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {
         let own = self.own_alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let theirs = self.ask(|pipeline| {
@@ -208,11 +232,7 @@ impl http::Desk for Desk {
     }
 
     async fn range(&self, query: RangeQuery) -> Result<Vec<(EventTime, f64)>, Unavailable> {
-        let influx = &self.influx.store;
-        Store::range(influx, &query).await.map_err(|error| Unavailable {
-            is_too_much: matches!(error, store::ReadError::TooMany),
-            message: error.message(influx.place()),
-        })
+        self.past.range(query).await
     }
 
     async fn outbox(&self, from: ReadFrom) -> Option<Reader> {

@@ -65,7 +65,7 @@ impl OwnAlerts {
             let troubles = self.desk.health().troubles();
             troubles
                 .into_iter()
-                .find(|(part, ..)| *part == Part::Mqtt)
+                .find(|(part, ..)| matches!(part, Part::Mqtt | Part::Listener))
                 .map(|(_, _, trouble)| trouble.message)
         })
     }

@@ -1,6 +1,7 @@
 //! The whole program, composed: start, reload, stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,9 +10,9 @@ use std::time::Duration;
 use journal::{CursorFile, Disk, Log, Published, ReadFrom, Reader, RealDisk, Watch};
 use pipeline::record::{ConfigActivated, Record, Started};
 use pipeline::{ActiveConfig, Bundle, Pipeline};
-use store::Influx;
 use telemetry::text::say;
 use telemetry::time::IngestTime;
+use telemetry::topic::TopicPattern;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::ENGINE_VERSION;
@@ -23,12 +24,12 @@ use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
 use crate::engine::orders::{NotDurable, Order, Orders, Space};
 use crate::engine::own_alerts::OwnAlerts;
-use crate::engine::recovery::{Recovered, StoreCursor, recover};
+use crate::engine::recovery::{Recovered, recover};
 use crate::engine::settings::{Settings, StartError};
-use crate::engine::sinks::{self, OpenQueue};
-use crate::engine::store_health::StoreHealth;
+use crate::engine::sinks::{self, OpenQueue, OpenStore};
+use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_sink::StoreView;
-use crate::engine::tasks::{Task, consumers, join_all, join_thread, spawn, start_sources};
+use crate::engine::tasks::{Sources, Task, join_all, join_thread, spawn};
 use crate::engine::writer::{Writer, WriterLimits};
 use crate::source::{Acknowledge, Batch, SourceId};
 
@@ -54,6 +55,8 @@ pub struct Service {
     stop_sinks: watch::Sender<bool>,
     sources: Vec<Task>,
     sinks: Vec<Task>,
+    http: SocketAddr,
+    listener: Option<SocketAddr>,
     /// Wakes the driver at each durable record.
     _wake: Watch,
 }
@@ -92,9 +95,13 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(settings: &Settings, layout: &Layout) -> Result<Self, StartError> {
+    fn open(
+        settings: &Settings,
+        layout: &Layout,
+        history: Option<StoreCursor>,
+    ) -> Result<Self, StartError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let recovered = recover(&disk, layout, settings.max_bytes)
+        let recovered = recover(&disk, layout, settings.max_bytes, history)
             .map_err(StartError::while_doing("open the data folder"))?;
         let Recovered { journal, outbox, pipeline, end, last_time, bundles, store_cursor, .. } =
             recovered;
@@ -126,22 +133,21 @@ impl Service {
     /// # Errors
     ///
     /// [`StartError`]; nothing is lost, and nothing more is taken in.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, StartError> {
         let layout = Layout::new(&settings.dir);
-        let (consumers, intakes) = consumers(&settings.sources)?;
-        let influx =
-            Influx::open(&settings.store).map_err(StartError::while_doing("set up the store"))?;
-        let listener = sinks::listen(settings.http)?;
+        let sources = Sources::set_up(&settings.sources, settings.listener.take())?;
+        let http = sinks::listen(settings.http)?;
+        let address = http.local_addr().map_err(StartError::while_doing("ask for the address"))?;
         let token = sinks::http_token(settings.http_token_file.as_ref())?;
-        let opened = Opened::open(&settings, &layout)?;
+        let store = OpenStore::open(&settings.store)?;
+        let opened = Opened::open(&settings, &layout, store.cursor())?;
         let (stop_sources, sources_stop) = watch::channel(false);
         let (stop_sinks, sinks_stop) = watch::channel(false);
         let (orders, orders_taken) = mpsc::channel(ORDERS_MAX);
         let parts = Parts::new(layout, Orders(orders), sinks_stop, &opened);
         let queues =
             sinks::open_queues(&settings.notifiers, &parts, (opened.end.position, &opened.outbox))?;
-        let acks: BTreeMap<SourceId, Arc<dyn Acknowledge>> =
-            intakes.iter().map(|intake| (intake.source, Arc::clone(&intake.acks))).collect();
+        let acks = sources.acks();
         let (uplinks, uplinks_taken) = mpsc::channel::<Batch>(BATCHES_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let recovered_at = recovered_at(&queues, &opened);
@@ -149,14 +155,14 @@ impl Service {
         let bundles = Arc::clone(&opened.bundles);
         let shared = Arc::clone(&parts.shared);
         let wake = journal_end.watch(move || shared.wake.wake());
-        let (engine, store) = start_engine(
+        let (engine, from) = start_engine(
             opened,
             &settings,
             &parts,
             Channels { orders_taken, uplinks_taken, asked, acks: acks.clone() },
         )
         .await?;
-        let (mut running, influx) = sinks::start_store(influx, &parts, store);
+        let (mut running, past) = sinks::start_store(store, &parts, from);
         let desk = Arc::new(Desk {
             questions,
             orders: parts.orders.clone(),
@@ -167,18 +173,18 @@ impl Service {
             health: Arc::clone(&parts.health),
             acks: acks.into_values().collect(),
             own_alerts: Mutex::default(),
-            influx,
+            past,
+            commands: sources.commands(),
             recovered_at,
             has_recovered: AtomicBool::new(false),
             counts_from,
         });
         let feeds = sinks::start_notifiers(&settings.notifiers, queues, (&parts, &mut running))?;
-        let alarms = intakes.iter().map(|intake| intake.alarms.clone()).collect();
-        let own = OwnAlerts { desk: Arc::clone(&desk), alarms, feeds };
+        let own = OwnAlerts { desk: Arc::clone(&desk), alarms: sources.alarms(), feeds };
         running.push(tokio::spawn(own.run(sources_stop.clone())));
-        let sources =
-            start_sources((consumers, intakes), &settings.sources, &parts, (uplinks, sources_stop));
-        running.push(sinks::start_http(listener, &desk, token, parts.stop_sinks.clone())?);
+        let listener = sources.listens_on();
+        let sources = sources.start(&parts, (uplinks, sources_stop));
+        running.push(sinks::start_http(http, &desk, token, parts.stop_sinks.clone())?);
         let Engine { writer, driver, driver_stop } = engine;
         Ok(Self {
             desk,
@@ -190,6 +196,8 @@ impl Service {
             stop_sinks,
             sources,
             sinks: running,
+            http: address,
+            listener,
             _wake: wake,
         })
     }
@@ -198,6 +206,18 @@ impl Service {
     #[must_use]
     pub const fn desk(&self) -> &Arc<Desk> {
         &self.desk
+    }
+
+    /// Returns the address of the HTTP API and the page.
+    #[must_use]
+    pub const fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Returns the address that devices connect to, where they connect to us.
+    #[must_use]
+    pub const fn listener_address(&self) -> Option<SocketAddr> {
+        self.listener
     }
 
     /// Makes another configuration the active one, from its own position on.
@@ -213,7 +233,12 @@ impl Service {
         let kept = self.bundles.keep(bundle, active);
         let hash = kept.map_err(StartError::while_doing("write the active configuration"))?;
         let appended = append_config(&self.desk.orders, hash).await;
-        appended.map_err(StartError::while_doing("make the configuration the active one"))
+        appended.map_err(StartError::while_doing("make the configuration the active one"))?;
+        if let Some(commands) = &self.desk.commands {
+            let patterns = bundle.uplinks.iter().map(|route| TopicPattern::parse(&route.topic));
+            commands.set_patterns(patterns.filter_map(Result::ok).collect());
+        }
+        Ok(())
     }
 
     /// Ends in order, within about ten seconds: what is not written waits in journal and outbox.
@@ -302,6 +327,8 @@ async fn start_engine(
         orders: channels.orders_taken,
         position: opened.end.position,
         ordinal: opened.end.ordinal,
+        floor: opened.end,
+        set_aside: VecDeque::new(),
     };
     let writer = spawn("journal", move |runtime| writer.run(runtime))?;
     let begun = begin(&parts.orders, opened.hash).await;
@@ -351,6 +378,3 @@ async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> 
     };
     orders.append(Box::new(change)).await.map(|_| ())
 }
-
-/// The store, watched.
-pub(crate) type WatchedStore = Arc<StoreHealth<Influx>>;

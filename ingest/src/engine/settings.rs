@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use pipeline::{ActiveConfig, Bundle};
 use store::InfluxOptions;
+use store::history::HistoryOptions;
 
+use crate::listener::ListenerConfig;
 use crate::mqtt::MqttConfig;
 use crate::notifier::{MqttTarget, Severity, WebhookTarget};
 
@@ -32,6 +34,15 @@ pub enum NotifierTarget {
     Mqtt(MqttTarget),
 }
 
+/// Where points go.
+#[derive(Debug)]
+pub enum StoreSettings {
+    /// InfluxDB, or what speaks its line protocol.
+    Influx(InfluxOptions),
+    /// Files of our own.
+    History(HistoryOptions),
+}
+
 /// Everything the service needs, checked.
 #[derive(Debug)]
 pub struct Settings {
@@ -49,8 +60,10 @@ pub struct Settings {
     pub active: Arc<ActiveConfig>,
     /// Brokers to consume from.
     pub sources: Vec<MqttConfig>,
+    /// Where devices connect to ourselves.
+    pub listener: Option<ListenerConfig>,
     /// The store.
-    pub store: InfluxOptions,
+    pub store: StoreSettings,
     /// Who is told of alerts.
     pub notifiers: Vec<NotifierSettings>,
     /// Where HTTP listens.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use journal::{Log, ReadFrom, Reader};
+use store::history::{History, HistoryError};
 use store::{Influx, WriteError};
 use telemetry::text::Text;
 use telemetry::time::IngestTime;
@@ -13,9 +14,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
+use crate::engine::history_sink::HistorySink;
 use crate::engine::notices;
-use crate::engine::service::{Parts, StoreFrom, WatchedStore};
-use crate::engine::settings::{NotifierSettings, NotifierTarget, StartError};
+use crate::engine::past::Past;
+use crate::engine::service::{Parts, StoreFrom};
+use crate::engine::settings::{NotifierSettings, NotifierTarget, StartError, StoreSettings};
+use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_health::StoreHealth;
 use crate::engine::store_sink::StoreSink;
 use crate::engine::tasks::Task;
@@ -29,17 +33,79 @@ use crate::notifier::{
 /// Batches of notices that wait for a notifier at most.
 const NOTICES_MAX: usize = 16;
 
-/// Starts the store's sink and the task that asks all the time whether the store is there.
-pub(crate) fn start_store(
-    influx: Influx,
-    parts: &Parts,
-    from: StoreFrom,
-) -> (Vec<Task>, WatchedStore) {
-    let (file, at) = from.cursor;
-    let name = influx.place().url.clone();
-    let health = Arc::new(StoreHealth::new(influx, name, describe, Arc::clone(&parts.health)));
+/// The store, opened and not yet fed.
+pub(crate) enum OpenStore {
+    Influx(Box<Influx>),
+    History {
+        history: Arc<History>,
+        /// Its folder.
+        name: String,
+        /// How far its files reach.
+        cursor: Option<StoreCursor>,
+    },
+}
+
+impl OpenStore {
+    /// Opens the store; the embedded history reads its own cursor.
+    pub(crate) fn open(settings: &StoreSettings) -> Result<Self, StartError> {
+        match settings {
+            StoreSettings::Influx(options) => {
+                let opened = Influx::open(options);
+                opened
+                    .map(|influx| Self::Influx(Box::new(influx)))
+                    .map_err(StartError::while_doing("set up the store"))
+            }
+            StoreSettings::History(options) => {
+                let name = options.dir.display().to_string();
+                let doing =
+                    StartError::while_doing::<HistoryError>(format!("open the history `{name}`"));
+                let (history, cursor) = History::open(options.clone()).map_err(doing)?;
+                let cursor = cursor.as_deref().and_then(StoreCursor::from_bytes);
+                Ok(Self::History { history: Arc::new(history), name, cursor })
+            }
+        }
+    }
+
+    /// Returns how far the files of the embedded history reach.
+    pub(crate) const fn cursor(&self) -> Option<StoreCursor> {
+        match self {
+            Self::Influx(_) => None,
+            Self::History { cursor, .. } => *cursor,
+        }
+    }
+}
+
+/// Starts what feeds the store; returns how the store is read.
+pub(crate) fn start_store(store: OpenStore, parts: &Parts, from: StoreFrom) -> (Vec<Task>, Past) {
+    let at = from.cursor.1;
     parts.view.set(at);
     parts.shared.store_position.store(at.position, Ordering::Release);
+    match store {
+        OpenStore::Influx(influx) => start_influx(*influx, parts, from),
+        OpenStore::History { history, name, .. } => {
+            let sink = HistorySink {
+                history: Arc::clone(&history),
+                name,
+                health: Arc::clone(&parts.health),
+                outbox: from.outbox,
+                file: from.cursor.0,
+                view: Arc::clone(&parts.view),
+                shared: Arc::clone(&parts.shared),
+                orders: parts.orders.clone(),
+                shutdown: parts.stop_sinks.clone(),
+            };
+            let runtime = tokio::runtime::Handle::current();
+            let task = tokio::task::spawn_blocking(move || sink.run(&runtime));
+            (vec![task], Past::History(history))
+        }
+    }
+}
+
+/// Starts the store's sink and the task that asks all the time whether the store is there.
+fn start_influx(influx: Influx, parts: &Parts, from: StoreFrom) -> (Vec<Task>, Past) {
+    let name = influx.place().url.clone();
+    let health = Arc::new(StoreHealth::new(influx, name, describe, Arc::clone(&parts.health)));
+    let file = from.cursor.0;
     let sink = StoreSink {
         health: Arc::clone(&health),
         outbox: from.outbox,
@@ -50,7 +116,9 @@ pub(crate) fn start_store(
         shutdown: parts.stop_sinks.clone(),
     };
     let (watching, stop) = (Arc::clone(&health), parts.stop_sinks.clone());
-    (vec![tokio::spawn(sink.run()), tokio::spawn(async move { watching.run(stop).await })], health)
+    let tasks =
+        vec![tokio::spawn(sink.run()), tokio::spawn(async move { watching.run(stop).await })];
+    (tasks, Past::Influx(health))
 }
 
 fn describe(influx: &Influx, error: &WriteError) -> (Text, Text) {

@@ -1,5 +1,7 @@
 //! Starts and ends threads and tasks; starts the sources.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,11 +11,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::clock::JournalClock;
+use crate::engine::health::Part;
 use crate::engine::service::Parts;
 use crate::engine::settings::StartError;
 use crate::engine::ticker::{self, Watched};
+use crate::listener::{Commands, Listener, ListenerConfig, SetUpError};
 use crate::mqtt::{Consumer, MqttConfig};
-use crate::source::{Batch, Intake};
+use crate::source::{Acknowledge, Alarms, Batch, Intake, SourceId};
 
 pub(crate) type Task = tokio::task::JoinHandle<()>;
 
@@ -47,48 +51,96 @@ pub(crate) async fn join_all(tasks: Vec<Task>, most: Duration) {
     }
 }
 
-pub(crate) fn consumers(
-    sources: &[MqttConfig],
-) -> Result<(Vec<Consumer>, Vec<Intake>), StartError> {
-    let made = sources.iter().map(|config| {
-        let doing = format!("set up the consumer of {}", config.address);
-        Consumer::new(config.clone()).map_err(StartError::while_doing(doing))
-    });
-    made.collect::<Result<Vec<_>, _>>().map(|made| made.into_iter().unzip())
+/// Every source of uplinks, set up and not yet started.
+pub(crate) struct Sources {
+    consumers: Vec<Consumer>,
+    listener: Option<Listener>,
+    /// Each with its part in the health and its address.
+    intakes: Vec<(Part, String, Intake)>,
+    commands: Option<Commands>,
 }
 
-/// Starts the consumers, what carries their batches to the writer, and the ticker that watches them.
-pub(crate) fn start_sources(
-    (consumers, intakes): (Vec<Consumer>, Vec<Intake>),
-    settings: &[MqttConfig],
-    parts: &Parts,
-    (uplinks, stop): (mpsc::Sender<Batch>, watch::Receiver<bool>),
-) -> Vec<Task> {
-    let watch = |(config, intake): (&MqttConfig, &Intake)| {
-        Watched::new(
-            intake.source,
-            config.address.to_string(),
-            intake.link.clone(),
-            Arc::clone(&intake.acks),
-        )
-    };
-    let watched: Vec<Watched> = settings.iter().zip(&intakes).map(watch).collect();
-    // Before anybody can ask: no source is ready before its SUBACK.
-    watched.iter().for_each(|source| source.report(&parts.health));
-    let clock = JournalClock::starting_after(IngestTime::default());
-    let ticks =
-        ticker::run(watched, parts.orders.clone(), Arc::clone(&parts.health), clock, stop.clone());
-    let mut tasks = vec![tokio::spawn(ticks)];
-    for mut intake in intakes {
-        let uplinks = uplinks.clone();
-        tasks.push(tokio::spawn(async move {
-            while let Some(batch) = intake.batches.recv().await {
-                if uplinks.send(batch).await.is_err() {
-                    return;
-                }
-            }
-        }));
+impl Sources {
+    /// Sets up consumers and listener; the listener's port is bound here.
+    pub(crate) fn set_up(
+        brokers: &[MqttConfig],
+        listener: Option<ListenerConfig>,
+    ) -> Result<Self, StartError> {
+        let (mut consumers, mut intakes) = (Vec::new(), Vec::new());
+        for config in brokers {
+            let doing = format!("set up the consumer of {}", config.address);
+            let made = Consumer::new(config.clone()).map_err(StartError::while_doing(doing))?;
+            consumers.push(made.0);
+            intakes.push((Part::Mqtt, config.address.to_string(), made.1));
+        }
+        let (mut bound, mut commands) = (None, None);
+        if let Some(config) = listener {
+            let doing =
+                StartError::while_doing::<SetUpError>(format!("listen on mqtt://{}", config.bind));
+            let (made, intake, send) = Listener::bind(config).map_err(doing)?;
+            intakes.push((Part::Listener, format!("mqtt://{}", made.local_addr()), intake));
+            (bound, commands) = (Some(made), Some(send));
+        }
+        Ok(Self { consumers, listener: bound, intakes, commands })
     }
-    tasks.extend(consumers.into_iter().map(|consumer| tokio::spawn(consumer.run(stop.clone()))));
-    tasks
+
+    /// Returns where acknowledgements of each source go.
+    pub(crate) fn acks(&self) -> BTreeMap<SourceId, Arc<dyn Acknowledge>> {
+        let of =
+            |(_, _, intake): &(Part, String, Intake)| (intake.source, Arc::clone(&intake.acks));
+        self.intakes.iter().map(of).collect()
+    }
+
+    /// Returns the alarms of each source.
+    pub(crate) fn alarms(&self) -> Vec<watch::Receiver<Alarms>> {
+        self.intakes.iter().map(|(_, _, intake)| intake.alarms.clone()).collect()
+    }
+
+    /// Returns what sends commands to devices, where they connect to us.
+    pub(crate) fn commands(&self) -> Option<Commands> {
+        self.commands.clone()
+    }
+
+    /// Returns the address that devices connect to.
+    pub(crate) fn listens_on(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(Listener::local_addr)
+    }
+
+    /// Starts them, what carries their batches to the writer, and the ticker that watches them.
+    pub(crate) fn start(
+        self,
+        parts: &Parts,
+        (uplinks, stop): (mpsc::Sender<Batch>, watch::Receiver<bool>),
+    ) -> Vec<Task> {
+        let watched: Vec<Watched> = self.intakes.iter().map(watch_source).collect();
+        // Before anybody can ask: no source is ready before its SUBACK.
+        watched.iter().for_each(|source| source.report(&parts.health));
+        let clock = JournalClock::starting_after(IngestTime::default());
+        let health = Arc::clone(&parts.health);
+        let ticks = ticker::run(watched, parts.orders.clone(), health, clock, stop.clone());
+        let mut tasks = vec![tokio::spawn(ticks)];
+        for (_, _, mut intake) in self.intakes {
+            let uplinks = uplinks.clone();
+            tasks.push(tokio::spawn(async move {
+                while let Some(batch) = intake.batches.recv().await {
+                    if uplinks.send(batch).await.is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
+        let consumers = self.consumers.into_iter();
+        tasks.extend(consumers.map(|consumer| tokio::spawn(consumer.run(stop.clone()))));
+        tasks.extend(self.listener.map(|listener| tokio::spawn(listener.run(stop))));
+        tasks
+    }
+}
+
+fn watch_source((part, name, intake): &(Part, String, Intake)) -> Watched {
+    Watched::new(
+        (intake.source, *part),
+        name.clone(),
+        intake.link.clone(),
+        Arc::clone(&intake.acks),
+    )
 }

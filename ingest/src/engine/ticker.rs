@@ -1,11 +1,12 @@
 //! Ticks: time and the state of the sources as journal records, each second and at each change.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pipeline::record::{Record, SourceState, Tick};
 use telemetry::text::say;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::engine::clock::JournalClock;
 use crate::engine::health::{Health, Part};
@@ -21,6 +22,8 @@ const CAUGHT_UP_AFTER: Duration = Duration::from_secs(10);
 pub struct Watched {
     /// Which source.
     pub source: SourceId,
+    /// Which part of the program it is.
+    pub part: Part,
     /// Its address, for messages.
     pub name: String,
     /// Its link.
@@ -34,12 +37,12 @@ impl Watched {
     /// Watches a source.
     #[must_use]
     pub const fn new(
-        source: SourceId,
+        (source, part): (SourceId, Part),
         name: String,
         link: watch::Receiver<LinkState>,
         acks: Arc<dyn Acknowledge>,
     ) -> Self {
-        Self { source, name, link, acks, quiet_since: None }
+        Self { source, part, name, link, acks, quiet_since: None }
     }
 
     fn state(&mut self, now: Instant) -> SourceState {
@@ -53,12 +56,17 @@ impl Watched {
 
     pub(crate) fn report(&self, health: &Health) {
         match self.link.borrow().problem() {
-            None => health.clear(Part::Mqtt, &self.name),
+            None => health.clear(self.part, &self.name),
             Some((what, remedy)) => {
                 let (zh, en) = (&what.zh, &what.en);
-                let zh = say("ingest.mqtt.not_ready", &[("url", &self.name), ("what", zh)]).zh;
-                let en = say("ingest.mqtt.not_ready", &[("url", &self.name), ("what", en)]).en;
-                health.report(Part::Mqtt, &self.name, telemetry::text::Text { zh, en }, remedy);
+                let key = if self.part == Part::Listener {
+                    "ingest.source.listener_not_ready"
+                } else {
+                    "ingest.mqtt.not_ready"
+                };
+                let zh = say(key, &[("url", &self.name), ("what", zh)]).zh;
+                let en = say(key, &[("url", &self.name), ("what", en)]).en;
+                health.report(self.part, &self.name, telemetry::text::Text { zh, en }, remedy);
             }
         }
     }
@@ -88,7 +96,8 @@ pub async fn run(
         }
         let changed = changed(&mut sources);
         tokio::select! {
-            () = tokio::time::sleep_until((now + TICK).into()) => {}
+            biased;
+            () = tokio::time::sleep_until(now + TICK) => {}
             () = changed => {}
             stopped = shutdown.changed() => if stopped.is_err() || *shutdown.borrow() { return; }
         }

@@ -1,15 +1,18 @@
 //! The seam: what the API asks of the running engine.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use journal::{ReadFrom, Reader};
 use pipeline::view::{DeviceDetail, DeviceSummary};
-use pipeline::{Balance, Reason};
+use pipeline::{ActiveConfig, Balance, Reason};
 use rules::{Alert, AlertState};
 use store::RangeQuery;
 use telemetry::text::Text;
 use telemetry::time::{EventTime, IngestTime};
 
+use crate::listener::CommandError;
 use crate::meter::Totals;
 
 /// One reason why the service is not ready.
@@ -90,6 +93,21 @@ pub trait Desk: Send + Sync + 'static {
         tenant: String,
         device: String,
     ) -> impl Future<Output = Option<DeviceDetail>> + Send;
+
+    /// Queues a command for a device; returns how many of its sessions take it.
+    ///
+    /// # Errors
+    ///
+    /// Why no session takes it; `None`: devices do not connect to this service.
+    fn command(
+        &self,
+        tenant: &str,
+        device: &str,
+        payload: Bytes,
+    ) -> Result<usize, Option<CommandError>>;
+
+    /// Returns the configuration in force: registry, profiles, rules. `None`: none is known yet.
+    fn config(&self) -> impl Future<Output = Option<Arc<ActiveConfig>>> + Send;
 
     /// Returns alerts with those about Tianlu itself; `None`: the firing ones, then those resolved in the
     /// last 24 hours.

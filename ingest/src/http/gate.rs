@@ -8,13 +8,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use telemetry::text::Lang;
 
+use super::page::is_of_page;
 use super::problem::{Kind, Problem};
 use super::{App, Desk};
 
-/// The one path that needs no token: whoever watches over the process has none.
+/// A path that needs no token, as the page does not: whoever watches over the process has none.
 const OPEN: &str = "/healthz";
 
-/// Headers of every answer that does not bring its own. No page of ours needs more.
+/// Headers of every answer that does not bring its own. The page brings a policy that lets it load its files.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -75,7 +76,9 @@ pub(super) async fn admit<D: Desk>(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(token) = app.options.token.as_ref().filter(|_| request.uri().path() != OPEN) else {
+    let path = request.uri().path();
+    let is_open = path == OPEN || is_of_page(path);
+    let Some(token) = app.options.token.as_ref().filter(|_| !is_open) else {
         return next.run(request).await;
     };
     let refusal = match request.headers().get(header::AUTHORIZATION) {

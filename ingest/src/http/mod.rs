@@ -1,4 +1,4 @@
-//! The HTTP API, the metrics page and the live feed.
+//! The HTTP API, the built-in page, the metrics page and the live feed.
 //!
 //! ```text
 //! connection (bounded, timed) ─▶ dress (language, headers, problems) ─▶ admit (token) ─▶ route ─▶ Desk
@@ -15,6 +15,8 @@
 //! It does not: speak TLS (a proxy's work), know the engine (see [`Desk`]), or keep state of its own.
 
 mod alert;
+mod command;
+mod config;
 mod connection;
 mod desk;
 mod device;
@@ -22,9 +24,12 @@ mod gate;
 mod history;
 mod letter;
 mod live;
+mod page;
 mod params;
 mod problem;
+mod site;
 mod status;
+mod strip;
 mod token;
 
 use std::future::{Future, IntoFuture};
@@ -92,7 +97,7 @@ impl Default for Limits {
 /// Options of the server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What requests must bear, but for `/healthz`; `None`: everybody is let in.
+    /// What requests must bear, but for `/healthz` and the built-in page, which holds no data; `None`: everybody is let in.
     pub token: Option<Token>,
     /// What `/metrics` shows, from [`meter::install`].
     pub metrics: PrometheusHandle,
@@ -166,13 +171,20 @@ async fn overdue(mut is_stopping: watch::Receiver<bool>, stop_max: Duration) {
 
 fn router<D: Desk>(app: Arc<App<D>>) -> Router {
     Router::new()
+        .route("/", get(page::entry))
+        .route("/page/{version}/{name}", get(page::asset))
         .route("/healthz", get(status::alive))
         .route("/readyz", get(status::ready::<D>))
         .route("/metrics", get(status::metrics::<D>))
         .route("/api/v1/balance", get(status::balance::<D>))
         .route("/api/v1/devices", get(device::list::<D>))
         .route("/api/v1/devices/{tenant}/{device}", get(device::show::<D>))
+        .route("/api/v1/devices/{tenant}/{device}/commands", post(command::send::<D>))
         .route("/api/v1/range", get(history::range::<D>))
+        .route("/api/v1/matrix", get(strip::matrix::<D>))
+        .route("/api/v1/sites", get(site::list::<D>))
+        .route("/api/v1/rules", get(config::rules::<D>))
+        .route("/api/v1/profiles", get(config::profiles::<D>))
         .route("/api/v1/alerts", get(alert::list::<D>))
         .route("/api/v1/deadletters", get(letter::list::<D>))
         .route("/api/v1/deadletters/redrive", post(letter::redrive::<D>))

@@ -68,6 +68,12 @@ impl Params {
         self.take(name)?.map(parse).transpose()
     }
 
+    /// Takes a duration above zero that must be there.
+    pub(super) fn need_duration(&mut self, name: &'static str) -> Result<Duration, Problem> {
+        let missing = || Problem::bad("ingest.http.param_missing", &[("name", &name)]);
+        self.take_duration(name)?.ok_or_else(missing)
+    }
+
     /// Takes a whole number above zero.
     pub(super) fn take_count(&mut self, name: &'static str) -> Result<Option<usize>, Problem> {
         let parse = |text: String| {

@@ -3,6 +3,7 @@
 mod client;
 mod fake;
 mod live;
+mod page;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,7 +86,7 @@ type Wrong = (&'static str, u16, [&'static str; 2]);
 
 const WRONGS: [Wrong; 20] = [
     ("GET /api/v1/nothing", 404, ["没有路径", "no path `/api/v1/nothing`"]),
-    ("GET /", 404, ["没有路径", "no path"]),
+    ("GET /page/none", 404, ["没有路径", "no path"]),
     ("POST /api/v1/alerts", 405, ["不支持方法 POST", "has no method POST"]),
     ("GET /api/v1/deadletters/redrive", 405, ["不支持方法 GET", "has no method GET"]),
     ("GET /api/v1/devices/farm/x", 404, ["没有设备", "no device `x`"]),
@@ -273,6 +274,27 @@ async fn a_redrive_says_how_many() {
         assert_eq!((answer.status, answer.json()), (200, json!({"redriven": 2})), "{body}");
         let asked = server.fake.redriven.lock().unwrap().pop();
         assert_eq!(asked, Some(LetterChoice { reason, id }), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_queued_or_it_says_why_not() {
+    let server = Server::start();
+    let bytes = ("content-type", "application/octet-stream");
+    let text = ("content-type", "text/plain");
+    let long = "x".repeat(crate::listener::COMMAND_BYTES_MAX + 1);
+    for (device, kind, body, status) in [
+        ("listens", JSON, r#"{"valve":"open"}"#, 202),
+        ("listens", bytes, "on", 202),
+        ("listens", text, "on", 415),
+        ("listens", bytes, &long, 413),
+        ("away", JSON, "1", 404),
+        ("full", JSON, "1", 503),
+        ("none", JSON, "1", 404),
+    ] {
+        let path = format!("/api/v1/devices/t/{device}/commands");
+        let answer = server.ask(Method::POST, &path, &[kind], body).await;
+        assert_eq!(answer.status, status, "{device} {}", kind.1);
     }
 }
 

@@ -12,6 +12,7 @@ const BATCHES_MOST: usize = 4096;
 const OVERHEAD: usize = 128;
 
 /// The sending side. Giving never waits.
+#[derive(Debug)]
 pub(crate) struct Handover {
     to_journal: mpsc::Sender<Batch>,
     room: Arc<Semaphore>,
@@ -73,6 +74,11 @@ impl Handover {
                 drop(self.to_journal.reserve().await);
             }
         }
+    }
+
+    /// Waits until the journal's side is gone.
+    pub(crate) async fn closed(&self) {
+        self.to_journal.closed().await;
     }
 
     /// Returns whether the journal's side is gone.

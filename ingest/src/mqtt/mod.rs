@@ -34,7 +34,7 @@ mod client;
 mod config;
 mod consumer;
 mod fault;
-mod handover;
+pub(crate) mod handover;
 mod ledger;
 mod link;
 mod nap;

@@ -9,6 +9,7 @@ use super::config::MqttConfig;
 use super::fault::{Fault, chain};
 
 /// Puts a failure of TLS into words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what else may go wrong is told alike")]
 pub(crate) fn of(error: &Error, config: &MqttConfig) -> Fault {
     let text = chain(error);
     let address: (&str, &dyn Display) = ("address", &config.address);

@@ -150,9 +150,10 @@ mod tests {
 
     #[test]
     fn what_the_broker_says_keeps_its_meaning() {
-        let refused = |code| match loss(ConnectionError::ConnectionRefused(code)) {
-            Loss::Refused(refusal) => refusal,
-            other => panic!("{other:?}"),
+        let refused = |code| {
+            let lost = loss(ConnectionError::ConnectionRefused(code));
+            let Loss::Refused(refusal) = lost else { panic!("{lost:?}") };
+            refusal
         };
         assert_eq!(refused(ConnectReturnCode::BadUserNamePassword), Refusal::Credentials);
         assert_eq!(refused(ConnectReturnCode::NotAuthorized), Refusal::NotAuthorised);

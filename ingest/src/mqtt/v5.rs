@@ -109,6 +109,7 @@ fn options(config: &MqttConfig) -> MqttOptions {
     options
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every code that is no success refuses")]
 fn grant(code: &SubscribeReasonCode) -> Grant {
     match code {
         SubscribeReasonCode::Success(QoS::AtMostOnce) => Grant::Downgraded,
@@ -206,9 +207,10 @@ mod tests {
 
     #[test]
     fn what_the_broker_says_keeps_its_meaning() {
-        let refused = |code| match loss(ConnectionError::ConnectionRefused(code)) {
-            Loss::Refused(refusal) => refusal,
-            other => panic!("{other:?}"),
+        let refused = |code| {
+            let lost = loss(ConnectionError::ConnectionRefused(code));
+            let Loss::Refused(refusal) = lost else { panic!("{lost:?}") };
+            refusal
         };
         assert_eq!(refused(ConnectReturnCode::BadUserNamePassword), Refusal::Credentials);
         assert_eq!(refused(ConnectReturnCode::NotAuthorized), Refusal::NotAuthorised);

@@ -8,6 +8,7 @@
 mod crash;
 mod cursor;
 mod damage;
+mod exhaustive;
 mod log;
 mod property;
 mod support;

@@ -1,12 +1,15 @@
 //! The arguments of every command. Their help stands in the catalogue, see [`super::localize`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-
+use super::simulate::{SimulateArgs, duration};
 use crate::config::Layers;
 use crate::out::Format;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 /// The command line.
 #[derive(Debug, Clone, Parser)]
@@ -35,12 +38,16 @@ pub enum Language {
 /// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Everything in one process, with simulated fields and roads.
+    Demo(DemoArgs),
     /// The service.
     Run(ConfigArgs),
     /// Checks the configuration and all it names.
     Check(CheckArgs),
     /// Recorded data through the pipeline.
     Replay(ReplayArgs),
+    /// Fleets of simulated devices.
+    Simulate(SimulateArgs),
     /// Rules.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -61,6 +68,26 @@ pub enum Command {
         #[arg(value_name = "COMMAND")]
         topic: Vec<String>,
     },
+}
+
+/// `demo`
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Where the page is served; loopback only.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Folder that is kept and gone on with; without it a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Decides every value. Default 1.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// First moment, RFC 3339. Default: 24 hours ago, to the full hour.
+    #[arg(long = "start", value_name = "TIME")]
+    pub first: Option<Timestamp>,
+    /// Ends by itself after so long.
+    #[arg(long = "for", value_name = "DUR", value_parser = duration)]
+    pub lasts: Option<Duration>,
 }
 
 /// Where the configuration stands.

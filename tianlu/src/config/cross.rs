@@ -25,9 +25,6 @@ pub(super) fn sources(root: &Section, parts: &mut Parts, profiles: Option<&[Stri
     if let Some(profiles) = profiles {
         profiles_exist(parts, profiles);
     }
-    if let Some((section, _)) = &parts.listener {
-        fault(section, "", "tianlu.listener.not_built", &[]);
-    }
     finish(parts);
 }
 

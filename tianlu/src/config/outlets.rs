@@ -17,10 +17,6 @@ enum Kind {
 }
 
 pub(super) fn store(root: &mut Section, base: &Base) -> Store {
-    if root.node("store").is_none() {
-        fault(root, "store", "tianlu.store.absent", &[]);
-        return Store::Embedded;
-    }
     let Some(mut section) = root.table("store") else { return Store::Embedded };
     if !section.has("kind") {
         section.missing("kind", "kind.string");
@@ -28,7 +24,6 @@ pub(super) fn store(root: &mut Section, base: &Base) -> Store {
     let kind =
         section.choice("kind", &[("influxdb2", Kind::InfluxDb), ("embedded", Kind::Embedded)]);
     if let Some(Kind::Embedded) = kind {
-        fault(&section, "kind", "tianlu.store.embedded", &[]);
         for key in ["url", "org", "bucket", "token_file", "gzip", "replay_window"] {
             if section.node(key).is_some() {
                 fault(&section, key, "tianlu.store.unused", &[]);

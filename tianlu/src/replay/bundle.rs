@@ -7,7 +7,7 @@ use pipeline::Bundle;
 use pipeline::config::{SourceFile, UnknownDevice};
 use telemetry::document::Problems;
 
-use super::fault::problem;
+use crate::playback::fault::problem;
 
 /// Bounds the descent into folders of rules, which may hold links to themselves.
 const DEPTH_MAX: usize = 8;
@@ -81,7 +81,11 @@ pub(super) fn text(path: &Path, problems: &Problems) -> Option<SourceFile> {
             text: text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(),
         }),
         Err(error) => {
-            problems.add(problem((&name, None), "tianlu.replay.unreadable", &[("error", &error)]));
+            problems.add(problem(
+                (&name, None),
+                "tianlu.playback.unreadable",
+                &[("error", &error)],
+            ));
             None
         }
     }

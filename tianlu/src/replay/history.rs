@@ -24,15 +24,15 @@ use telemetry::text::{Lang, say};
 use telemetry::time::IngestTime;
 
 use super::bundle::rules;
-use super::fault::Fault;
 use super::outputs::Outputs;
-use super::pace::Pace;
-use super::progress::Progress;
 use super::results::Results;
-use super::stop::Stop;
 use super::summary::Summary;
 use crate::cli::ReplayArgs;
 use crate::out;
+use crate::playback::fault::Fault;
+use crate::playback::pace::Pace;
+use crate::playback::progress::Progress;
+use crate::playback::stop::Stop;
 
 /// Replays the journal of a data folder; returns the counts.
 pub(super) fn replay(

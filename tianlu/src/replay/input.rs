@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use telemetry::reading::Element;
 
-use super::fault::Fault;
 use super::plan::Plan;
+use crate::playback::fault::Fault;
 use file::{Kind, Opened};
 use lines::Lines;
 use table::Table;

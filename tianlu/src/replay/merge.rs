@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
-use super::fault::Fault;
 use super::input::{Input, Item};
 use super::plan::Plan;
+use crate::playback::fault::Fault;
 
 /// The readings of all inputs in the order of their time.
 ///

@@ -11,9 +11,9 @@ use telemetry::problem::Problem;
 use telemetry::profile::Profile;
 
 use super::bundle::{bundle, profiles, rules, text};
-use super::fault::Fault;
 use crate::cli::ReplayArgs;
 use crate::config::no_profile;
+use crate::playback::fault::Fault;
 
 /// Mapping, profile, registry and rules, free of problems.
 #[derive(Debug)]

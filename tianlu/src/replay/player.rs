@@ -8,15 +8,15 @@ use pipeline::record::{ConfigActivated, Record, SourceState, Tick, Uplink};
 use pipeline::{ApplyError, Head, Limits, OutboxRecord, Pipeline, Recorded};
 use telemetry::time::IngestTime;
 
-use super::fault::Fault;
 use super::input::Item;
 use super::merge::Merge;
 use super::outputs::Outputs;
-use super::pace::Pace;
 use super::plan::Plan;
-use super::progress::Progress;
 use super::results::Results;
 use super::summary::Summary;
+use crate::playback::fault::Fault;
+use crate::playback::pace::Pace;
+use crate::playback::progress::Progress;
 
 /// Site in the topic of a row that names none.
 const SITE: &str = "default";

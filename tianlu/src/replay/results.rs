@@ -7,9 +7,9 @@ use pipeline::{Account, Entries, EntryKind, OutboxRecord, Pipeline};
 use serde::Deserialize;
 use telemetry::time::IngestTime;
 
-use super::fault::Fault;
 use super::outputs::Outputs;
 use super::summary::{RuleCount, Summary};
+use crate::playback::fault::Fault;
 
 /// Writes and counts results.
 #[derive(Debug)]

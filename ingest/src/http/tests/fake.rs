@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use journal::{Appended, Log, LogOptions, ReadFrom, Reader, RealDisk, Visible};
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::record::{ConfigActivated, Record, Uplink};
@@ -17,6 +18,7 @@ use store::RangeQuery;
 use telemetry::time::{EventTime, IngestTime};
 
 use crate::http::{BalanceAt, Desk, LetterChoice, LetterFilter, LetterLine, NotReady, Unavailable};
+use crate::listener::CommandError;
 use crate::meter::{Counted, Totals};
 
 pub(super) const SECOND: i64 = 1_000_000_000;
@@ -45,9 +47,17 @@ const DRY: &str = r#"
 name = "dry"
 scope = { domain = "soil" }
 when = "moisture < 0.12"
+clear = "moisture > 0.15 || moisture == 0"
 severity = "yellow"
 message = { zh = "{device} 干", en = "{device} is dry" }
 "#;
+
+const REGISTRY: &str = "\
+tenant,device,profile,site,lat,lon,region
+farm,a,gateway,east,30.2,120.1,330106
+farm,b,gateway,east,30.4,120.3,330108
+farm,never,gateway,east,,,330106
+";
 
 struct Config(Arc<ActiveConfig>);
 
@@ -84,7 +94,7 @@ impl Fake {
         let bundle = Bundle {
             profiles: vec![file("gateway.toml", PROFILE)],
             rules: vec![file("dry.toml", DRY)],
-            registry: None,
+            registry: Some(file("devices.csv", REGISTRY)),
             uplinks: vec![Route {
                 topic: "{tenant}/{site}/{device}".to_owned(),
                 profile: "gateway".to_owned(),
@@ -230,6 +240,32 @@ impl Desk for Fake {
 
     async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
         self.engine().pipeline.device_detail(&tenant, &device)
+    }
+
+    fn command(
+        &self,
+        _: &str,
+        device: &str,
+        payload: Bytes,
+    ) -> Result<usize, Option<CommandError>> {
+        let names = || ("t".to_owned(), device.to_owned());
+        match device {
+            "listens" => Ok(1),
+            "full" => {
+                let (tenant, device) = names();
+                Err(Some(CommandError::Full { tenant, device }))
+            }
+            "none" => Err(None),
+            _ if payload.is_empty() => Err(None),
+            _ => {
+                let (tenant, device) = names();
+                Err(Some(CommandError::NotSubscribed { tenant, device }))
+            }
+        }
+    }
+
+    async fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.engine().pipeline.config().cloned()
     }
 
     async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::super::fault::Fault;
+use crate::playback::fault::Fault;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 256 << 10;

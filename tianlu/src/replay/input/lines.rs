@@ -13,12 +13,12 @@ use telemetry::reading::{Element, Reading};
 use telemetry::time::EventTime;
 
 use super::super::bundle::ROW_BYTES_MAX;
-use super::super::fault::Fault;
 use super::super::plan::Plan;
 use super::Found;
 use super::file::{Kind, Opened};
 use super::names::{Name, Names};
 use super::points;
+use crate::playback::fault::Fault;
 
 /// The lines of a file; each may hold several readings.
 pub(super) struct Lines<'a> {

@@ -10,9 +10,9 @@ use telemetry::reading::Element;
 use telemetry::time::show_duration;
 use telemetry::topic::is_name;
 
-use super::super::fault::Fault;
 use super::Found;
 use super::names::{Name, Names};
+use crate::playback::fault::Fault;
 
 /// Returns the profile that decodes points of `profile`: fields are named by the properties and in their units,
 /// times are nanoseconds. A profile whose devices send line protocol decodes by its own paths.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use telemetry::mapping::{OpenError, Rows};
 use telemetry::reading::Element;
 
-use super::super::fault::{Fault, problem};
 use super::super::plan::Plan;
 use super::Found;
 use super::file::Opened;
 use super::names::Names;
+use crate::playback::fault::{Fault, problem};
 
 /// The rows of a CSV file.
 pub(super) struct Table<'a> {

@@ -7,7 +7,7 @@ use telemetry::reading::{Reading, Value as Seen};
 use telemetry::time::EventTime;
 use telemetry::time_format::TimeFormat;
 
-use super::super::fault::Fault;
+use crate::playback::fault::Fault;
 
 /// Most elements of an array on the way to a value; a path of a profile that is beyond it is left out.
 const ITEMS_MAX: usize = 10_000;

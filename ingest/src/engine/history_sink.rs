@@ -1,0 +1,255 @@
+//! The embedded history's sink: follows the outbox, takes each point into memory at once and writes files in turns.
+//!
+//! The files carry the cursor: a flush makes points and cursor durable together, so that a crash between two flushes
+//! only means that the outbox is read again from the older cursor.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use journal::{CursorFile, ReadError, Reader};
+use pipeline::outbox::{Entries, EntryKind};
+use store::history::{History, HistoryError};
+use store::{EntryKey, Rejected};
+use telemetry::problem::chain;
+use telemetry::text::say;
+use telemetry::time::EventTime;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::engine::clock::{seconds_since, wall_nanos};
+use crate::engine::driver::Shared;
+use crate::engine::health::{Health, Part};
+use crate::engine::orders::Orders;
+use crate::engine::refusal::refuse_all;
+use crate::engine::store_cursor::StoreCursor;
+use crate::engine::store_sink::StoreView;
+use crate::meter::{self, BatchOutcome};
+
+/// A point is on disk in the history at the latest after this.
+const FLUSH_AFTER: Duration = Duration::from_secs(10);
+/// Bytes of points in memory at which they are written.
+const FLUSH_BYTES: usize = 16 << 20;
+/// Outbox records in one flush at most, so that its positions stay in memory cheaply.
+const FLUSH_RECORDS: usize = 500_000;
+/// Longest single wait for the outbox: how fast a shutdown is heard.
+const NAP: Duration = Duration::from_millis(100);
+/// Pause after a flush that failed.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Merges between two looks at the outbox at most.
+const MERGES_AT_ONCE: u32 = 4;
+/// Pause between two looks at compaction and retention while nothing is flushed.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// The embedded history's sink.
+pub(crate) struct HistorySink {
+    pub(crate) history: Arc<History>,
+    /// Name of the history in messages: its folder.
+    pub(crate) name: String,
+    pub(crate) health: Arc<Health>,
+    pub(crate) outbox: Reader,
+    /// Follows behind, for a store of another kind.
+    pub(crate) file: CursorFile,
+    pub(crate) view: Arc<StoreView>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: Orders,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// What has been taken since the last flush.
+struct Load {
+    next: StoreCursor,
+    records: usize,
+    since: Option<Instant>,
+    /// When the oldest of it was taken in, nanoseconds.
+    oldest: Option<i64>,
+    refused: Vec<Rejected>,
+    /// Elements of the refused points.
+    elements: Vec<(EntryKey, u32)>,
+}
+
+impl HistorySink {
+    /// Follows the outbox until the shutdown begins, then writes what is there. Blocks its thread.
+    pub(crate) fn run(mut self, runtime: &Handle) {
+        let mut load = Load::after(self.view.cursor());
+        let mut maintained = Instant::now();
+        while !*self.shutdown.borrow() {
+            self.fill(&mut load);
+            if self.is_due(&load) {
+                if self.flush(&mut load, runtime) {
+                    self.maintain();
+                    maintained = Instant::now();
+                } else {
+                    std::thread::sleep(NAP);
+                }
+                continue;
+            }
+            if maintained.elapsed() >= MAINTAIN_EVERY {
+                self.maintain();
+                maintained = Instant::now();
+            }
+            let _has_more = self.outbox.wait(NAP);
+        }
+        self.fill(&mut load);
+        if load.records > 0 && !self.flush_once(&mut load, runtime) {
+            tracing::info!("the rest waits in the outbox");
+        }
+    }
+
+    fn is_due(&self, load: &Load) -> bool {
+        load.records >= FLUSH_RECORDS
+            || self.history.tail().bytes >= FLUSH_BYTES
+            || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
+    }
+
+    /// Takes outbox records until there are no more or a flush is due.
+    fn fill(&mut self, load: &mut Load) {
+        let now = EventTime::from_nanos(wall_nanos());
+        while load.records < FLUSH_RECORDS && self.history.tail().bytes < FLUSH_BYTES {
+            match self.outbox.next() {
+                Ok(Some(record)) => {
+                    load.take(
+                        &self.history,
+                        now,
+                        (record.position, record.ordinal),
+                        record.payload,
+                    );
+                }
+                Ok(None) => return,
+                // What was cut had been passed; the next call goes on with the oldest record kept.
+                Err(ReadError::Cut { .. }) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the outbox could not be read");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Flushes, however long the disk fails. Returns `false` at the shutdown.
+    fn flush(&mut self, load: &mut Load, runtime: &Handle) -> bool {
+        while !self.flush_once(load, runtime) {
+            let again = Instant::now() + TRY_AGAIN_AFTER;
+            while Instant::now() < again {
+                if *self.shutdown.borrow() {
+                    return false;
+                }
+                std::thread::sleep(NAP);
+            }
+        }
+        true
+    }
+
+    /// Makes points and cursor durable. Refusals are records before.
+    fn flush_once(&mut self, load: &mut Load, runtime: &Handle) -> bool {
+        if !load.refused.is_empty() {
+            if !runtime.block_on(self.set_aside(load)) {
+                return false;
+            }
+            load.next.refuse(load.refused.len());
+        }
+        let has_refused = !load.refused.is_empty();
+        load.refused.clear();
+        if let Err(error) = self.history.flush(&load.next.to_bytes()) {
+            meter::store_retry();
+            meter::store_batch(BatchOutcome::Failed);
+            self.report(&error);
+            return false;
+        }
+        meter::store_batch(if has_refused { BatchOutcome::Rejected } else { BatchOutcome::Stored });
+        self.health.clear(Part::Store, &self.name);
+        if let Err(error) = self.file.store(&load.next.to_bytes()) {
+            // The history's own cursor counts; this one serves only a store of another kind.
+            tracing::warn!(error = %chain(&error), "the cursor file follows later");
+        }
+        self.view.set(load.next);
+        self.shared.store_position.store(load.next.position, Ordering::Release);
+        if let Some(oldest) = load.oldest {
+            meter::received_to_stored(seconds_since(oldest));
+        }
+        *load = Load::after(load.next);
+        true
+    }
+
+    /// Makes refusals records; `false` at the shutdown, where the journal's writer has ended: they come again.
+    async fn set_aside(&self, load: &Load) -> bool {
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = refuse_all(&self.orders, &load.refused, |key| load.element(key)) => true,
+            _ = shutdown.wait_for(|stop| *stop) => false,
+        }
+    }
+
+    fn report(&self, error: &HistoryError) {
+        let detail = chain(error);
+        let message =
+            say("ingest.history.not_written", &[("dir", &self.name), ("detail", &detail)]);
+        let remedy = say("ingest.history.not_written.remedy", &[]);
+        self.health.report(Part::Store, &self.name, message, remedy);
+    }
+
+    fn maintain(&self) {
+        for _ in 0..MERGES_AT_ONCE {
+            match self.history.maintain(EventTime::from_nanos(wall_nanos())) {
+                Ok(maintained) if maintained.has_more => {}
+                Ok(_) => return,
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(%error, "the history was not compacted; tried again");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Load {
+    const fn after(cursor: StoreCursor) -> Self {
+        Self {
+            next: cursor,
+            records: 0,
+            since: None,
+            oldest: None,
+            refused: Vec::new(),
+            elements: Vec::new(),
+        }
+    }
+
+    /// Takes one outbox record whole. What the cursor passed before a restart is skipped.
+    fn take(
+        &mut self,
+        history: &History,
+        now: EventTime,
+        (position, ordinal): (u64, u64),
+        payload: &[u8],
+    ) {
+        if position <= self.next.position {
+            return;
+        }
+        let Some(entries) = Entries::of(payload) else {
+            tracing::error!(position, "an outbox record is of a newer version");
+            return;
+        };
+        let received_at = entries.received_at().as_nanos();
+        self.oldest = Some(self.oldest.map_or(received_at, |oldest| oldest.min(received_at)));
+        self.since.get_or_insert_with(Instant::now);
+        self.records += 1;
+        for (index, entry) in (0..).zip(entries) {
+            self.next.totals.pass(&entry, true);
+            if entry.kind == EntryKind::Point {
+                let key = EntryKey { position, index };
+                let line = std::str::from_utf8(entry.data).unwrap_or_default();
+                if let Some(refused) = history.take(key, line, now) {
+                    self.elements.push((key, entry.element));
+                    self.refused.push(refused);
+                }
+            }
+        }
+        self.next.pass(position, ordinal);
+    }
+
+    fn element(&self, key: EntryKey) -> u32 {
+        let found = self.elements.iter().find(|(known, _)| *known == key);
+        found.map_or(0, |(_, element)| *element)
+    }
+}

@@ -1,0 +1,29 @@
+//! Every name.
+
+pub(super) const BUILD_INFO: &str = "tianlu_build_info";
+pub(super) const UPLINKS_RECEIVED: &str = "tianlu_uplinks_received_total";
+pub(super) const UPLINKS_DECODED: &str = "tianlu_uplinks_decoded_total";
+pub(super) const UPLINKS_DEAD: &str = "tianlu_uplinks_dead_total";
+pub(super) const UPLINKS_LOST: &str = "tianlu_uplinks_lost_total";
+pub(super) const UPLINKS_HELD: &str = "tianlu_uplinks_held";
+pub(super) const READINGS_DECODED: &str = "tianlu_readings_decoded_total";
+pub(super) const READINGS_STORED: &str = "tianlu_readings_stored_total";
+pub(super) const READINGS_DEAD: &str = "tianlu_readings_dead_total";
+pub(super) const READINGS_DUPLICATE: &str = "tianlu_readings_duplicate_total";
+pub(super) const READINGS_HELD: &str = "tianlu_readings_held";
+pub(super) const REDRIVEN: &str = "tianlu_redriven_total";
+pub(super) const DEADLETTERS_EXPIRED: &str = "tianlu_deadletters_expired_total";
+pub(super) const ALERTS: &str = "tianlu_alerts_total";
+pub(super) const JOURNAL_BYTES: &str = "tianlu_journal_bytes";
+pub(super) const OUTBOX_BYTES: &str = "tianlu_outbox_bytes";
+pub(super) const JOURNAL_FSYNC: &str = "tianlu_journal_fsync_seconds";
+pub(super) const INTAKE_UNACKED: &str = "tianlu_intake_unacked";
+pub(super) const PIPELINE_LAG: &str = "tianlu_pipeline_lag_seconds";
+pub(super) const STORE_BATCHES: &str = "tianlu_store_batches_total";
+pub(super) const STORE_RETRIES: &str = "tianlu_store_retries_total";
+pub(super) const NOTIFICATIONS: &str = "tianlu_notifications_total";
+pub(super) const LISTENER_CONNECTIONS: &str = "tianlu_listener_connections";
+pub(super) const LISTENER_ENDED: &str = "tianlu_listener_ended_total";
+pub(super) const LISTENER_DROPPED: &str = "tianlu_listener_dropped_total";
+pub(super) const RECEIVED_TO_STORED: &str = "tianlu_received_to_stored_seconds";
+pub(super) const RECEIVED_TO_ALERT: &str = "tianlu_received_to_alert_seconds";
