@@ -41,7 +41,7 @@ fn a_jump_of_three_days_either_way_loses_nothing_and_alarms_nobody() {
     let watch = assert_balance_always(&work.base());
     let publisher = Publisher::new(&broker.address(), "p1");
     let mut samples: Vec<Sample> = Vec::new();
-    let mut report = |samples: &mut Vec<Sample>| {
+    let report = |samples: &mut Vec<Sample>| {
         let at = now_ms();
         let number = u32::try_from(samples.len()).unwrap();
         let make = |n: u32| Sample::new(&format!("c{n:04}"), at, number + n);

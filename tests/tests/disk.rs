@@ -16,13 +16,10 @@ const IN_TIME: Duration = Duration::from_mins(2);
 const UPLINKS: u64 = 400;
 
 /// An uplink of some 100 KB, so that a segment fills soon.
-fn large(number: u64, at: i64) -> Message {
+fn large(number: i64, at: i64) -> Message {
     let temp = number % 75;
     let note = "n".repeat(100_000);
-    let payload = format!(
-        r#"{{"ts":{},"soil_temp":{temp}.5,"note":"{note}"}}"#,
-        at + i64::try_from(number).unwrap()
-    );
+    let payload = format!(r#"{{"ts":{},"soil_temp":{temp}.5,"note":"{note}"}}"#, at + number);
     Message::uplink("big", payload)
 }
 
@@ -43,7 +40,8 @@ fn a_full_disk_blocks_intake_until_there_is_space_again() {
         let watch = assert_balance_always(&work.base());
         let filler = volume.fill();
         let at = now_ms() - 3_600_000;
-        let uplinks: Vec<Message> = (0..UPLINKS).map(|number| large(number, at)).collect();
+        let uplinks: Vec<Message> =
+            (0..UPLINKS.cast_signed()).map(|number| large(number, at)).collect();
         let mut publisher = Publisher::new(&broker.address(), "p1");
         publisher.window = 10;
         publisher.send(&uplinks);

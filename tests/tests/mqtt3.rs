@@ -1,5 +1,4 @@
 //! MQTT 3.1.1 and 5 alike: the broker restarts, forgets the session, or holds a message beyond every limit.
-#![expect(clippy::indexing_slicing, reason = "tests")]
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use proof::letters::text;
 use proof::mosquitto::Mosquitto;
 use proof::publisher::{Message, Publisher};
 use proof::sample::{Sample, assert_stored, assert_stored_among, fleet};
-use proof::tianlu::Tianlu;
+use proof::tianlu::{Tianlu, run};
 use proof::wait::{now_ms, until};
 use proof::work::Work;
 
@@ -107,5 +106,22 @@ fn a_message_beyond_every_limit_stops_nothing() {
         let note = stored.iter().find(|row| row["device"] == "long" && row["_field"] == "note");
         let length = note.and_then(|row| row["_value"].as_str()).map(str::len);
         assert_eq!(length, Some(20_000));
+    }
+}
+
+/// Scenario: `doctor` on a configuration that shares its subscription. Guarantees: it warns that a device belongs to
+/// one instance, with a remedy, in both protocols; for MQTT 3.1.1 it says that the window is the broker's.
+#[test]
+fn doctor_warns_of_a_shared_subscription() {
+    let Some(broker) = Mosquitto::start() else { return };
+    for protocol in [3, 5] {
+        let shared = format!(
+            "[mqtt]\nurl = \"{}\"\nprotocol = {protocol}\ntopics = [\"$share/farm/tianlu/#\"]",
+            broker.url()
+        );
+        let work = Work::new().section(&shared).store("http://127.0.0.1:9", "none");
+        let ran = run(work.dir(), &["doctor", "--config", "tianlu.toml"]);
+        assert!(ran.stdout.contains("must always reach the same instance"), "{ran:?}");
+        assert_eq!(ran.stdout.contains("max_inflight_messages"), protocol == 3, "{ran:?}");
     }
 }
