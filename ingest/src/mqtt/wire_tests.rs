@@ -161,8 +161,8 @@ async fn a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() {
         outlet.acknowledge(&tokens);
     }
     broker.await.unwrap();
-    assert!(outlet.pauses() < 8, "{} pauses in {ROUNDS} rounds", outlet.pauses());
-    assert!(began.elapsed() <= Duration::from_millis(16), "{:?}", began.elapsed());
+    assert!(outlet.pauses() < 16, "{} pauses in {ROUNDS} rounds", outlet.pauses());
+    assert!(began.elapsed() <= Duration::from_millis(32), "{:?}", began.elapsed());
 }
 
 /// Scenario: far more is at hand than may be held at a stretch. Guarantees: the reader is made to

@@ -45,8 +45,9 @@ fn granted(mqtt: &Mqtt, answer: &BrokerAnswer) -> Vec<Finding> {
     let mut find = |level: Level, name: &str, args: &[(&str, &dyn Display)]| {
         findings.push(Finding::bad(level, PART, name, args))
     };
-    if let Some(window) = answer.receive_maximum.filter(|window| *window < SMALL_WINDOW) {
-        find(Level::Warn, "tianlu.doctor.broker.window", &[("window", &window)]);
+    // Its Receive Maximum bounds what we publish, not what comes to us: that is our own.
+    if mqtt.receive_maximum < SMALL_WINDOW {
+        find(Level::Warn, "tianlu.doctor.broker.window", &[("window", &mqtt.receive_maximum)]);
     }
     let packet = mqtt.max_payload.saturating_add(AROUND);
     if let Some(most) = answer.maximum_packet_size.map(u64::from).filter(|most| *most < packet) {

@@ -7,8 +7,6 @@ use crate::config::Protocol;
 pub struct BrokerAnswer {
     /// Reason code; 0: accepted.
     pub code: u8,
-    /// Messages of ours that may be in flight; `None`: 65535, or MQTT 3.1.1.
-    pub receive_maximum: Option<u16>,
     /// Largest packet it takes, in bytes; `None`: no limit told.
     pub maximum_packet_size: Option<u32>,
     /// Seconds it keeps our session where that differs from "for ever".
@@ -24,7 +22,8 @@ impl BrokerAnswer {
     pub(super) const fn refusal(&self, protocol: Protocol) -> Option<&'static str> {
         match (protocol, self.code) {
             (_, 0) => None,
-            (_, 0x84 | 1) => Some("tianlu.broker.version"),
+            (Protocol::V5, 0x84 | 1) => Some("tianlu.broker.version"),
+            (Protocol::V311, 1) => Some("tianlu.broker.version_3"),
             (Protocol::V5, 0x86 | 0x87 | 0x8c) | (Protocol::V311, 4 | 5) => {
                 Some("tianlu.broker.credentials")
             }
@@ -49,12 +48,12 @@ pub(super) fn parse(kind: u8, body: &[u8], protocol: Protocol) -> Option<BrokerA
         rest = after;
         match id {
             0x11 => answer.session_expiry_s = Some(u32::from_be_bytes(take(&mut rest)?)),
-            0x21 => answer.receive_maximum = Some(u16::from_be_bytes(take(&mut rest)?)),
             0x27 => answer.maximum_packet_size = Some(u32::from_be_bytes(take(&mut rest)?)),
             0x24 => answer.maximum_qos = take::<1>(&mut rest).map(|[qos]| qos),
             0x2a => answer.has_shared = take::<1>(&mut rest)? != [0],
             0x25 | 0x28 | 0x29 => drop(take::<1>(&mut rest)?),
-            0x13 | 0x22 => drop(take::<2>(&mut rest)?),
+            // 0x21, its Receive Maximum, bounds what we publish; what comes to us is bounded by our own.
+            0x13 | 0x21 | 0x22 => drop(take::<2>(&mut rest)?),
             0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => skip(&mut rest)?,
             0x26 => {
                 skip(&mut rest)?;
@@ -103,7 +102,6 @@ mod tests {
             0, 0, 19, 0x21, 0, 20, 0x27, 0, 1, 0, 0, 0x11, 0, 0, 14, 16, 0x12, 0, 1, b'x', 0x2a, 0,
         ];
         let answer = parse(0x20, &body, Protocol::V5).unwrap();
-        assert_eq!(answer.receive_maximum, Some(20));
         assert_eq!(answer.maximum_packet_size, Some(65_536));
         assert_eq!(answer.session_expiry_s, Some(3600));
         assert!(!answer.has_shared);
@@ -114,6 +112,7 @@ mod tests {
     fn refusals_have_names_and_hostile_bytes_none() {
         let refused =
             |body: &[u8], protocol| parse(0x20, body, protocol).and_then(|a| a.refusal(protocol));
+        assert_eq!(refused(&[0, 1], Protocol::V311), Some("tianlu.broker.version_3"));
         assert_eq!(refused(&[0, 5], Protocol::V311), Some("tianlu.broker.credentials"));
         assert_eq!(refused(&[0, 0x86, 0], Protocol::V5), Some("tianlu.broker.credentials"));
         assert_eq!(refused(&[0, 1], Protocol::V5), Some("tianlu.broker.version"));
