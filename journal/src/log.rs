@@ -295,6 +295,15 @@ impl Log {
         }
     }
 
+    /// Gives back what the active segment has reserved beyond its durable end: a disk that fails again and again
+    /// takes a segment each time.
+    fn give_back(&self) {
+        let Some(Active { segment, file, synced, .. }) = &self.active else { return };
+        if file.set_len(*synced).is_ok() {
+            segment.allocated.store(*synced, Ordering::Relaxed);
+        }
+    }
+
     /// Reports how writing went; after a failure of the disk everything that is not durable is
     /// gone.
     fn conclude(&mut self, outcome: Result<(), Failure>) -> Result<(), WriteError> {
@@ -313,6 +322,7 @@ impl Log {
     pub(crate) fn forget_unsynced(&mut self) {
         self.parts.clear();
         self.buffered = 0;
+        self.give_back();
         self.retire();
         self.last = self.durable;
         self.written = self.durable;

@@ -136,6 +136,12 @@ impl Reader {
         self.passed
     }
 
+    /// Returns another reader of the same log.
+    #[must_use]
+    pub fn again(&self, from: ReadFrom) -> Self {
+        Self::new(Arc::clone(&self.shared), from)
+    }
+
     /// Returns the log's published end, to be asked and watched from anywhere.
     #[must_use]
     pub fn published(&self) -> Published {

@@ -146,7 +146,13 @@ fn install(shared: &Shared, survey: &Survey) -> Result<Opened, OpenError> {
 fn settle(shared: &Shared, segment: &Segment, tail: &Tail) -> io::Result<()> {
     // What a seal speaks of was durable before it was written.
     let from = if segment.head.seal.is_some() { tail.end } else { tail.synced_to };
-    let settled = rewrite(&*tail.file, from, tail.end)
+    let rewritten = match rewrite(&*tail.file, from, tail.end) {
+        // No space to write anew; what a process that was killed has written must be durable all the same before
+        // anybody sees it.
+        Err(e) if is_full(&e) => tail.file.sync_data(),
+        done => done,
+    };
+    let settled = rewritten
         .and_then(|()| shared.seal(segment, &*tail.file, Seal { end: tail.end, last: tail.last }));
     match settled {
         // A copy-on-write file system may need space even for this. The log opens all the same, so
