@@ -16,7 +16,7 @@
 //! - **S4 one decision**: what an error means stands in [`WriteError::remedy`] alone.
 //! - **S5 no secret leaves**: the token is in no text, log or `Debug`.
 //!
-//! Pure: [`batch`], [`delivery`], [`readiness`], `answer`, `isolate`, `retention`, `window`, `flux`; time
+//! Pure: [`batch`], [`delivery`], [`readiness`], [`window`], `answer`, `isolate`, `retention`, `flux`; time
 //! comes in as an argument. Shell: `link` (HTTP), [`influx`].
 //!
 //! Does not: loop, sleep or move a cursor (the caller's), encode points (`telemetry`).
@@ -34,7 +34,7 @@ mod link;
 mod outcome;
 mod retention;
 mod token;
-mod window;
+pub mod window;
 
 use std::future::Future;
 use std::time::Duration;

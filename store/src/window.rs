@@ -16,7 +16,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A body leaves when a **later acknowledgement** is a window past its own, never by the clock alone:
 /// an outage found late still finds all that stood in doubt when it began.
 #[derive(Debug)]
-pub(crate) struct ReplayWindow {
+pub struct ReplayWindow {
     keep: Duration,
     bytes_max: usize,
     bytes: usize,
@@ -27,12 +27,12 @@ pub(crate) struct ReplayWindow {
 
 impl ReplayWindow {
     /// Makes an empty window; a `keep` of zero keeps nothing.
-    pub(crate) const fn new(keep: Duration, bytes_max: usize) -> Self {
+    pub const fn new(keep: Duration, bytes_max: usize) -> Self {
         Self { keep, bytes_max, bytes: 0, acked: VecDeque::new(), due: false, overflowed: 0 }
     }
 
     /// Takes a body that the store acknowledged.
-    pub(crate) fn handle_acked(&mut self, now: Duration, body: Bytes) {
+    pub fn handle_acked(&mut self, now: Duration, body: Bytes) {
         if self.keep.is_zero() || body.is_empty() {
             return;
         }
@@ -49,12 +49,12 @@ impl ReplayWindow {
     }
 
     /// Takes the news that the store may have lost what it acknowledged last.
-    pub(crate) fn handle_doubt(&mut self) {
+    pub fn handle_doubt(&mut self) {
         self.due = !self.acked.is_empty();
     }
 
     /// Returns what to send again, oldest first; empty where nothing is in doubt.
-    pub(crate) fn poll_replay(&self) -> Vec<Bytes> {
+    pub fn poll_replay(&self) -> Vec<Bytes> {
         if self.due {
             self.acked.iter().map(|(_, body)| body.clone()).collect()
         } else {
@@ -63,7 +63,7 @@ impl ReplayWindow {
     }
 
     /// Takes the end of a replay: all of it was acknowledged again, now.
-    pub(crate) fn handle_replayed(&mut self, now: Duration) {
+    pub fn handle_replayed(&mut self, now: Duration) {
         self.due = false;
         for (at, _) in &mut self.acked {
             *at = now;
@@ -71,7 +71,7 @@ impl ReplayWindow {
     }
 
     /// Returns how many bodies left because of the bound in bytes, before their time.
-    pub(crate) const fn overflowed(&self) -> u64 {
+    pub const fn overflowed(&self) -> u64 {
         self.overflowed
     }
 
@@ -84,7 +84,7 @@ impl ReplayWindow {
 
 /// Sees that the store's process is another one than before.
 #[derive(Debug, Default)]
-pub(crate) struct RestartWatch {
+pub struct RestartWatch {
     started: Option<EventTime>,
     checked_at: Option<Duration>,
     suspicious: bool,
@@ -92,18 +92,18 @@ pub(crate) struct RestartWatch {
 
 impl RestartWatch {
     /// Returns whether to look at the start time before the next write.
-    pub(crate) fn is_due(&self, now: Duration) -> bool {
+    pub fn is_due(&self, now: Duration) -> bool {
         self.suspicious || self.checked_at.is_none_or(|at| now.saturating_sub(at) >= CHECK_INTERVAL)
     }
 
     /// Takes a request that got no answer: look before the next write.
-    pub(crate) const fn handle_silence(&mut self) {
+    pub const fn handle_silence(&mut self) {
         self.suspicious = true;
     }
 
     /// Takes the start time; `None` where the store tells none. Returns whether what it acknowledged
     /// last is in doubt: another start time, or silence from a store that tells none.
-    pub(crate) fn handle_started(&mut self, now: Duration, started: Option<EventTime>) -> bool {
+    pub fn handle_started(&mut self, now: Duration, started: Option<EventTime>) -> bool {
         let restarted = self.started.zip(started).is_some_and(|(old, new)| old != new);
         let doubt = restarted || (self.suspicious && started.is_none());
         self.started = started.or(self.started);

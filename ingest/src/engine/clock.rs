@@ -1,15 +1,20 @@
 //! Journal time: the wall clock at the start plus monotonic time, never backward.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use telemetry::time::IngestTime;
+use tokio::time::Instant;
 
 /// A jump of the host's clock beyond this is alarmed.
 pub const JUMP_MAX: Duration = Duration::from_secs(5);
 
+/// Tells the host's clock in nanoseconds since 1970; never a time before it.
+pub type HostClock = fn() -> i64;
+
 /// The clock that stamps journal records. A jump of the host's clock is not followed until a restart.
 #[derive(Debug)]
 pub struct JournalClock {
+    host: HostClock,
     base: i64,
     started: Instant,
     last: i64,
@@ -21,8 +26,14 @@ impl JournalClock {
     /// Starts at the wall clock, or after `last` where the wall clock is behind the journal.
     #[must_use]
     pub fn starting_after(last: IngestTime) -> Self {
-        let base = wall_nanos().max(last.as_nanos().saturating_add(1));
-        Self { base, started: Instant::now(), last: base, free_from: base }
+        Self::on(wall_nanos, last)
+    }
+
+    /// As [`JournalClock::starting_after`], by another clock than this host's.
+    #[must_use]
+    pub fn on(host: HostClock, last: IngestTime) -> Self {
+        let base = host().max(last.as_nanos().saturating_add(1));
+        Self { host, base, started: Instant::now(), last: base, free_from: base }
     }
 
     /// Returns the time now.
@@ -44,7 +55,7 @@ impl JournalClock {
 
     /// Returns how far the host's clock is from journal time, if further than [`JUMP_MAX`]; positive: ahead.
     pub fn jump_seconds(&mut self) -> Option<i64> {
-        let apart = wall_nanos().saturating_sub(self.now().as_nanos()) / 1_000_000_000;
+        let apart = (self.host)().saturating_sub(self.now().as_nanos()) / 1_000_000_000;
         (apart.unsigned_abs() > JUMP_MAX.as_secs()).then_some(apart)
     }
 }

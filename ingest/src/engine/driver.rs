@@ -1,24 +1,25 @@
 //! The thread that drives the pipeline: journal records in, outbox records out, snapshots, and answers to questions
 //! about its state.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use journal::{AppendError, Appended, Disk, Log, Reader, WriteError};
-use pipeline::{Account, ApplyError, Head, OutboxRecord, Pipeline};
+use journal::{Appended, Disk, Log, ReadFrom, Reader, WriteError};
+use pipeline::{Account, ApplyError, Head, Pipeline};
 use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::engine::bundles::Bundles;
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
 use crate::engine::orders::{Order, Orders, Space};
-use crate::engine::recovery::keep_snapshot;
+use crate::engine::progress::{Mark, Next, Progress, Standing, Turn};
+use crate::engine::recovery::{SHARDS, keep_snapshot, load_newest};
 use crate::engine::wake::Wake;
 
 /// Most records between two looks at questions and at the outbox.
@@ -33,11 +34,13 @@ const SNAPSHOT_RECORDS_MAX: u64 = 2_000_000;
 const DRAIN: Duration = Duration::from_secs(3);
 /// Pause before the disk is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// Longest wait for a call of [`Wake::wake`].
+const IDLE: Duration = Duration::from_millis(500);
 
 /// What the driver lets others see of itself: one pair of position and totals.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cut {
-    /// Position of the last record applied, its results in the outbox.
+    /// Position of the last record applied, its results in the outbox or on their way to it.
     pub position: u64,
     /// Journal time there, nanoseconds.
     pub now_nanos: i64,
@@ -88,69 +91,82 @@ pub struct Driver {
     pub(crate) keep_until_bytes: u64,
 }
 
-/// Where the journal stood at a snapshot, and when.
-struct Mark {
-    position: u64,
-    at: Instant,
-}
-
-struct Progress {
-    out: OutboxRecord,
-    last_snapshot: Instant,
-    records_since: u64,
-    marks: VecDeque<Mark>,
-    until: Option<u64>,
-    ends_at: Option<Instant>,
-}
-
 impl Driver {
     /// Runs until everything up to the position that `stop` gives is applied, then snapshots and ends.
     pub fn run(mut self, stop: &AtomicU64) {
-        let mut progress = Progress {
-            out: OutboxRecord::default(),
-            last_snapshot: Instant::now(),
-            records_since: 0,
-            marks: VecDeque::new(),
-            until: None,
-            ends_at: None,
-        };
-        self.publish();
+        let mut progress = self.begin();
         loop {
-            let asked = stop.load(Ordering::Acquire);
-            progress.until = (asked != 0).then_some(asked);
-            if progress.until.is_some()
-                && *progress.ends_at.get_or_insert_with(|| Instant::now() + DRAIN) <= Instant::now()
-            {
-                tracing::info!("the rest of the journal is derived after the next start");
-                break;
+            match self.step(&mut progress, stop.load(Ordering::Acquire)) {
+                Next::Again => {}
+                Next::Wait(most) => self.shared.wake.wait(most),
+                Next::End => return,
             }
-            let applied = match self.turn(&mut progress) {
-                Ok(applied) => applied,
-                Err(error) => {
-                    self.halt(&error);
-                    return self.answer_until_stopped(stop);
-                }
-            };
-            self.answer();
-            if progress.records_since >= SNAPSHOT_RECORDS_MAX
-                || (progress.records_since > 0
-                    && progress.last_snapshot.elapsed() >= SNAPSHOT_INTERVAL)
-            {
-                self.snapshot(&mut progress);
-            }
-            if applied > 0 {
-                continue;
-            }
-            if progress.until.is_some_and(|until| self.pipeline.position() >= until) {
-                break;
-            }
-            self.shared.wake.wait(Duration::from_millis(500));
         }
-        self.snapshot(&mut progress);
     }
 
-    /// Applies what is there, up to a turn's bounds; returns how many records.
-    fn turn(&mut self, progress: &mut Progress) -> Result<u32, Halt> {
+    /// Begins: what the snapshot holds is there to be seen.
+    pub(super) fn begin(&self) -> Progress {
+        self.publish();
+        Progress::at(self.pipeline.position(), Instant::now())
+    }
+
+    /// Takes one turn, answers questions, snapshots when it is time. `stop` is the position at which to end; 0: none.
+    pub(super) fn step(&mut self, progress: &mut Progress, stop: u64) -> Next {
+        let now = Instant::now();
+        let ends = (stop != 0).then(|| *progress.ends_at.get_or_insert(now + DRAIN));
+        let done = self.advance(progress, now);
+        self.answer();
+        match done {
+            Err(halt) => {
+                progress.standing = self.halt(&halt);
+                progress.retry_at = now + RETRY;
+                Next::Again
+            }
+            Ok(_) if ends.is_some() && progress.standing != Standing::Deriving => Next::End,
+            Ok(Turn::Applied(0)) if stop != 0 && self.pipeline.position() >= stop => {
+                self.end(progress, now)
+            }
+            Ok(_) if ends.is_some_and(|ends| ends <= now) => {
+                tracing::info!("the rest of the journal is derived after the next start");
+                self.end(progress, now)
+            }
+            Ok(Turn::Stuck) => Next::Wait(RETRY),
+            Ok(Turn::Applied(0)) => Next::Wait(IDLE),
+            Ok(Turn::Applied(_)) => Next::Again,
+        }
+    }
+
+    fn end(&mut self, progress: &mut Progress, now: Instant) -> Next {
+        if let Err(halt) = self.snapshot(progress, now) {
+            self.halt(&halt);
+        }
+        Next::End
+    }
+
+    fn advance(&mut self, progress: &mut Progress, now: Instant) -> Result<Turn, Halt> {
+        match progress.standing {
+            Standing::Deriving => {}
+            Standing::Halted => return Ok(Turn::Applied(0)),
+            Standing::Short if now >= progress.retry_at && self.go_back(progress.snapshot_at) => {
+                progress.standing = Standing::Deriving;
+            }
+            Standing::Short => return Ok(Turn::Stuck),
+        }
+        let turn = self.turn(progress)?;
+        let is_due = now.saturating_duration_since(progress.last_snapshot) >= SNAPSHOT_INTERVAL;
+        if progress.records_since >= SNAPSHOT_RECORDS_MAX || (progress.records_since > 0 && is_due)
+        {
+            self.snapshot(progress, now)?;
+        }
+        Ok(turn)
+    }
+
+    /// Applies what is there, up to a turn's bounds.
+    fn turn(&mut self, progress: &mut Progress) -> Result<Turn, Halt> {
+        // What the disk had no space for comes first: the buffer holds the results of one turn.
+        if !self.write()? {
+            return Ok(Turn::Stuck);
+        }
         let (mut records, mut bytes) = (0, 0);
         while records < TURN_RECORDS_MAX && bytes < TURN_BYTES_MAX {
             let record = match self.journal.next() {
@@ -158,13 +174,8 @@ impl Driver {
                 Ok(None) => break,
                 Err(error) => {
                     let message = Text::plain(chain(&error));
-                    self.health.report(
-                        Part::Journal,
-                        "read",
-                        message,
-                        say("ingest.journal.failed.remedy", &[]),
-                    );
-                    std::thread::sleep(RETRY);
+                    let remedy = say("ingest.journal.failed.remedy", &[]);
+                    self.health.report(Part::Journal, "read", message, remedy);
                     break;
                 }
             };
@@ -184,25 +195,59 @@ impl Driver {
             if !progress.out.is_empty() {
                 bytes += progress.out.bytes().len();
                 let ordinal = self.pipeline.account().readings_decoded;
-                append(
-                    &mut self.outbox,
-                    &self.health,
-                    (head.position, ordinal),
-                    progress.out.bytes(),
-                )?;
+                append(&mut self.outbox, (head.position, ordinal), progress.out.bytes());
             }
         }
-        if records > 0 {
-            self.health.clear(Part::Journal, "read");
-            write(&mut self.outbox, &self.health)?;
-            self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
-            self.publish();
+        if records == 0 {
+            return Ok(Turn::Applied(0));
         }
-        Ok(records)
+        self.health.clear(Part::Journal, "read");
+        // Before sinks can see them: whoever adds up the account finds the readings here, or in both places.
+        self.publish();
+        Ok(if self.write()? { Turn::Applied(records) } else { Turn::Stuck })
     }
 
+    /// Hands the results to the file, where sinks see them; `false` while the disk is full.
+    fn write(&mut self) -> Result<bool, Halt> {
+        match self.outbox.write() {
+            Ok(_) => {}
+            Err(error) if error.is_full() => {
+                let message = Text::plain(chain(&error));
+                let remedy = say("ingest.disk.full.remedy", &[]);
+                self.health.report(Part::Disk, "outbox", message, remedy);
+                return Ok(false);
+            }
+            Err(error) => return Err(Halt::Outbox(error)),
+        }
+        self.health.clear(Part::Disk, "outbox");
+        self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Goes back to the newest snapshot, cuts the outbox to it; what followed is derived again, byte for byte. Sinks
+    /// see nothing twice. Returns whether it worked.
+    fn go_back(&mut self, snapshot_at: u64) -> bool {
+        let pipeline = load_newest(&*self.disk, &self.layout, &self.bundles, SHARDS);
+        if pipeline.position() < snapshot_at {
+            tracing::error!("the newest snapshot is not readable; tried again");
+            return false;
+        }
+        if let Err(error) = self.outbox.truncate_after(pipeline.position()) {
+            tracing::error!(error = %chain(&error), "the outbox could not be cut; tried again");
+            return false;
+        }
+        self.journal = self.journal.again(ReadFrom::Position(pipeline.position() + 1));
+        self.pipeline = pipeline;
+        self.health.clear(Part::Journal, "pipeline");
+        true
+    }
+
+    /// Publishes the cut. What is derived again has been published before.
     fn publish(&self) {
         let (position, account) = (self.pipeline.position(), *self.pipeline.account());
+        if position < self.shared.cut().position {
+            return;
+        }
         self.shared.publish(Cut { position, now_nanos: self.pipeline.now().as_nanos(), account });
     }
 
@@ -214,33 +259,48 @@ impl Driver {
     }
 
     /// Snapshots the state once the outbox is fsynced up to it, then frees what nobody needs.
-    fn snapshot(&mut self, progress: &mut Progress) {
-        progress.last_snapshot = Instant::now();
+    fn snapshot(&mut self, progress: &mut Progress, now: Instant) -> Result<(), Halt> {
+        progress.last_snapshot = now;
         progress.records_since = 0;
-        if let Err(error) = self.outbox.sync() {
-            tracing::error!(error = %chain(&error), "outbox not durable; no snapshot now");
-            return;
+        match self.outbox.sync() {
+            Ok(_) => {}
+            Err(error) if error.is_full() => {
+                tracing::error!(error = %chain(&error), "outbox not durable; no snapshot now");
+                return Ok(());
+            }
+            // These results are gone, and the sinks may not have read them.
+            Err(error) => return Err(Halt::Outbox(error)),
         }
         let (head, body) = (self.pipeline.snapshot_head(), self.pipeline.snapshot());
         let oldest = match keep_snapshot(&*self.disk, &self.layout, &head, &body) {
             Ok(oldest) => oldest,
             Err(error) => {
                 tracing::error!(%error, "snapshot not written; the one before stands");
-                return;
+                return Ok(());
             }
         };
         tracing::debug!(position = head.position, bytes = body.len(), "snapshot");
-        self.free(oldest, progress);
+        progress.snapshot_at = head.position;
+        self.free(oldest, progress, now);
+        Ok(())
     }
 
     /// Cuts both logs below what snapshots and the store need; the journal keeps `keep` more where there is room.
-    fn free(&mut self, oldest_snapshot: u64, progress: &mut Progress) {
-        progress.marks.push_back(Mark { position: self.pipeline.position(), at: Instant::now() });
-        let needed = oldest_snapshot.min(self.shared.store_position.load(Ordering::Acquire));
+    fn free(&mut self, oldest_snapshot: u64, progress: &mut Progress, now: Instant) {
+        progress.marks.push_back(Mark { position: self.pipeline.position(), at: now });
+        let settled = self.shared.store_position.load(Ordering::Acquire);
+        // The store's cursor stands at a result: where it has settled them all, what came without any holds nothing.
+        let needed = if settled >= self.outbox.end().position {
+            oldest_snapshot
+        } else {
+            oldest_snapshot.min(settled)
+        };
         let is_tight = self.space.used() > self.keep_until_bytes;
         let mut cut = 0;
         while let Some(mark) = progress.marks.front() {
-            if mark.position > needed || (!is_tight && mark.at.elapsed() < self.keep) {
+            if mark.position > needed
+                || (!is_tight && now.saturating_duration_since(mark.at) < self.keep)
+            {
                 break;
             }
             cut = mark.position;
@@ -258,25 +318,23 @@ impl Driver {
         self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
     }
 
-    /// Stops deriving and keeps taking in; nothing is lost, a restart derives again from the last snapshot.
-    fn halt(&self, halt: &Halt) {
-        let (error, remedy) = match halt {
-            Halt::Apply(error) => (chain(error), say("ingest.pipeline.halted.remedy", &[])),
-            Halt::Outbox(error) => (chain(error), say("ingest.journal.failed.remedy", &[])),
+    /// Stops deriving and keeps taking in: nothing is lost, what is gone is derived again from the last snapshot.
+    fn halt(&self, halt: &Halt) -> Standing {
+        let (error, remedy, standing) = match halt {
+            Halt::Apply(error) => {
+                (chain(error), say("ingest.pipeline.halted.remedy", &[]), Standing::Halted)
+            }
+            Halt::Outbox(error) => {
+                (chain(error), say("ingest.journal.failed.remedy", &[]), Standing::Short)
+            }
         };
         tracing::error!(%error, "the pipeline stands still; uplinks are still taken in");
         self.health.report(Part::Journal, "pipeline", Text::plain(error), remedy);
-    }
-
-    fn answer_until_stopped(mut self, stop: &AtomicU64) {
-        while stop.load(Ordering::Acquire) == 0 {
-            self.answer();
-            self.shared.wake.wait(Duration::from_millis(500));
-        }
+        standing
     }
 }
 
-/// Why nothing more is derived before a restart.
+/// Why nothing more is derived for now.
 enum Halt {
     /// A record of a newer version, or a configuration that is gone.
     Apply(ApplyError),
@@ -290,38 +348,10 @@ impl From<ApplyError> for Halt {
     }
 }
 
-/// Appends a position's results; waits where the disk is full, since results may not be skipped.
-fn append(
-    outbox: &mut Log,
-    health: &Health,
-    (position, ordinal): (u64, u64),
-    payload: &[u8],
-) -> Result<(), Halt> {
-    loop {
-        match outbox.append(Appended { kind: 1, position, ordinal, payload }) {
-            Ok(()) => return Ok(()),
-            Err(AppendError::BufferFull { .. }) => write(outbox, health)?,
-            Err(error) => {
-                tracing::error!(%error, position, "results do not fit the outbox");
-                return Ok(());
-            }
-        }
+/// Appends a position's results; the buffer, larger than a turn, has room for them.
+fn append(outbox: &mut Log, (position, ordinal): (u64, u64), payload: &[u8]) {
+    let appended = outbox.append(Appended { kind: 1, position, ordinal, payload });
+    if let Err(error) = appended {
+        tracing::error!(%error, position, "results do not fit the outbox");
     }
-}
-
-/// Hands the buffer to the file, again and again where the disk is full.
-fn write(outbox: &mut Log, health: &Health) -> Result<(), Halt> {
-    loop {
-        match outbox.write() {
-            Ok(_) => break,
-            Err(error) if error.is_full() => {
-                let message = Text::plain(chain(&error));
-                health.report(Part::Disk, "outbox", message, say("ingest.disk.full.remedy", &[]));
-                std::thread::sleep(RETRY);
-            }
-            Err(error) => return Err(Halt::Outbox(error)),
-        }
-    }
-    health.clear(Part::Disk, "outbox");
-    Ok(())
 }

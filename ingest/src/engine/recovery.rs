@@ -11,11 +11,12 @@ use journal::{
 };
 use pipeline::record::Record;
 use pipeline::snapshot::SnapshotHead;
-use pipeline::{Limits, Pipeline, StoreTotals};
+use pipeline::{Limits, Pipeline};
 use telemetry::time::IngestTime;
 
 use crate::engine::bundles::Bundles;
 use crate::engine::layout::Layout;
+use crate::engine::store_cursor::StoreCursor;
 
 /// Virtual shards of the pipeline. Results do not depend on the number.
 pub const SHARDS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
@@ -73,33 +74,6 @@ pub struct Recovered {
     pub damaged_bytes: u64,
 }
 
-/// What the store's cursor holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bincode::Encode, bincode::Decode)]
-pub struct StoreCursor {
-    /// Last outbox position settled as a whole.
-    pub position: u64,
-    /// Totals up to there.
-    pub totals: StoreTotals,
-}
-
-impl StoreCursor {
-    const BYTES_MAX: usize = 1024;
-
-    /// Returns the cursor's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let config = bincode::config::standard().with_limit::<{ Self::BYTES_MAX }>();
-        bincode::encode_to_vec(self, config).unwrap_or_default()
-    }
-
-    /// Reads a cursor's bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let config = bincode::config::standard().with_limit::<{ Self::BYTES_MAX }>();
-        bincode::decode_from_slice(bytes, config).ok().map(|(cursor, _)| cursor)
-    }
-}
-
 /// Returns the size of the logs' segments for a budget: a log always has whole segments.
 #[must_use]
 pub const fn segment_bytes(max_bytes: u64) -> u64 {
@@ -113,7 +87,17 @@ pub const fn segment_bytes(max_bytes: u64) -> u64 {
     }
 }
 
-/// Opens the data folder.
+/// What is opened, and how large.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Bytes of a segment of both logs.
+    pub(crate) segment_bytes: u64,
+    /// Virtual shards of the pipeline.
+    pub(crate) shards: NonZeroU16,
+}
+
+/// Opens the data folder. `history` is how far the embedded history says it is: its files are its cursor. The
+/// cursor file stands in where the store has changed its kind.
 ///
 /// # Errors
 ///
@@ -122,6 +106,19 @@ pub fn recover(
     disk: &Arc<dyn Disk>,
     layout: &Layout,
     max_bytes: u64,
+    history: Option<StoreCursor>,
+) -> Result<Recovered, RecoverError> {
+    let record_bytes_min = 20 << 20; // an uplink of 16 MiB and its head
+    let segment_bytes = segment_bytes(max_bytes).max(record_bytes_min);
+    recover_sized(disk, layout, Sizes { segment_bytes, shards: SHARDS }, history)
+}
+
+/// As [`recover`], in other sizes.
+pub(crate) fn recover_sized(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    Sizes { segment_bytes, shards }: Sizes,
+    history: Option<StoreCursor>,
 ) -> Result<Recovered, RecoverError> {
     for dir in [layout.root().to_owned(), layout.snapshots(), layout.cursors(), layout.bundles()] {
         disk.create_dir_all(&dir).map_err(|source| RecoverError::Io {
@@ -130,8 +127,6 @@ pub fn recover(
             source,
         })?;
     }
-    let record_bytes_min = 20 << 20; // an uplink of 16 MiB and its head
-    let segment_bytes = segment_bytes(max_bytes).max(record_bytes_min);
     let open = |log, dir: &Path, visible| {
         let options = LogOptions { segment_bytes, visible, ..LogOptions::default() };
         Log::open(Arc::clone(disk), dir, options)
@@ -140,7 +135,7 @@ pub fn recover(
     let (journal, opened) = open("journal", &layout.journal(), Visible::Durable)?;
     let (mut outbox, opened_outbox) = open("outbox", &layout.outbox(), Visible::Written)?;
     let bundles = Arc::new(Bundles::new(Arc::clone(disk), layout.bundles()));
-    let pipeline = load_newest(disk, layout, &bundles);
+    let pipeline = load_newest(&**disk, layout, &bundles, shards);
     let cut_to = pipeline.position();
     outbox.truncate_after(cut_to).map_err(RecoverError::Cut)?;
     let path = layout.store_cursor();
@@ -149,7 +144,8 @@ pub fn recover(
         path,
         source,
     })?;
-    let cursor = file.load().and_then(StoreCursor::from_bytes).unwrap_or_default();
+    let written = file.load().and_then(StoreCursor::from_bytes).unwrap_or_default();
+    let cursor = history.filter(|own| own.position > written.position).unwrap_or(written);
     let end = journal::End {
         position: opened.end.position.max(cut_to).max(cursor.position),
         ordinal: opened.end.ordinal.max(pipeline.account().uplink_ordinal),
@@ -190,16 +186,21 @@ fn last_time(journal: &Log, position: u64) -> IngestTime {
 }
 
 /// Loads the newest snapshot that is whole; an empty state where there is none.
-fn load_newest(disk: &Arc<dyn Disk>, layout: &Layout, bundles: &Bundles) -> Pipeline {
-    for (position, path) in snapshots(&**disk, layout) {
-        let loaded = read_snapshot(&**disk, &path)
-            .and_then(|bytes| Pipeline::restore(&bytes, SHARDS, Limits::default(), bundles).ok());
+pub(crate) fn load_newest(
+    disk: &dyn Disk,
+    layout: &Layout,
+    bundles: &Bundles,
+    shards: NonZeroU16,
+) -> Pipeline {
+    for (position, path) in snapshots(disk, layout) {
+        let loaded = read_snapshot(disk, &path)
+            .and_then(|bytes| Pipeline::restore(&bytes, shards, Limits::default(), bundles).ok());
         match loaded {
             Some(pipeline) => return pipeline,
             None => tracing::error!(position, "a snapshot is not readable; an older one serves"),
         }
     }
-    Pipeline::new(SHARDS, Limits::default())
+    Pipeline::new(shards, Limits::default())
 }
 
 /// Returns the snapshots, the newest first.

@@ -1,6 +1,6 @@
 //! The whole program, composed: start, reload, stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -23,9 +23,10 @@ use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
 use crate::engine::orders::{NotDurable, Order, Orders, Space};
 use crate::engine::own_alerts::OwnAlerts;
-use crate::engine::recovery::{Recovered, StoreCursor, recover};
+use crate::engine::recovery::{Recovered, recover};
 use crate::engine::settings::{Settings, StartError};
 use crate::engine::sinks::{self, OpenQueue};
+use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_health::StoreHealth;
 use crate::engine::store_sink::StoreView;
 use crate::engine::tasks::{Task, consumers, join_all, join_thread, spawn, start_sources};
@@ -94,7 +95,7 @@ struct Opened {
 impl Opened {
     fn open(settings: &Settings, layout: &Layout) -> Result<Self, StartError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let recovered = recover(&disk, layout, settings.max_bytes)
+        let recovered = recover(&disk, layout, settings.max_bytes, None)
             .map_err(StartError::while_doing("open the data folder"))?;
         let Recovered { journal, outbox, pipeline, end, last_time, bundles, store_cursor, .. } =
             recovered;
@@ -302,6 +303,8 @@ async fn start_engine(
         orders: channels.orders_taken,
         position: opened.end.position,
         ordinal: opened.end.ordinal,
+        floor: opened.end,
+        set_aside: VecDeque::new(),
     };
     let writer = spawn("journal", move |runtime| writer.run(runtime))?;
     let begun = begin(&parts.orders, opened.hash).await;
@@ -337,7 +340,7 @@ const fn writer_limits(settings: &Settings) -> WriterLimits {
     }
 }
 
-async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
+pub(super) async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     let started = |at: IngestTime| {
         Record::Started(Started { at_nanos: at.as_nanos(), version: ENGINE_VERSION.to_owned() })
     };
@@ -345,7 +348,7 @@ async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     append_config(orders, hash).await
 }
 
-async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> {
+pub(super) async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     let change = move |at: IngestTime| {
         Record::ConfigActivated(ConfigActivated { at_nanos: at.as_nanos(), hash })
     };

@@ -49,6 +49,7 @@ impl<S: Store> StoreHealth<S> {
                     .note(|readiness| readiness.handle_probe(Duration::ZERO, false), Some(&error)),
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(store::readiness::PROBE_INTERVAL) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }

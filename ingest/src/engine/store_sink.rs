@@ -2,37 +2,35 @@
 //!
 //! The cursor passes a position only when each of its points is stored, or its refusal is a durable record.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use journal::{CursorFile, ReadError, ReadFrom, Reader};
+use journal::{CursorFile, ReadError, Reader};
 use pipeline::outbox::{Entries, EntryKind};
-use pipeline::record::{Origin, Record, Rejected, RejectedPoint};
-use pipeline::{Reason, StoreTotals};
 use store::{
-    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, RejectReason, Remedy, Store,
-    WriteError,
+    Backoff, BatchBuilder, BatchLimits, Entry, EntryKey, Outcome, Remedy, Store, WriteError,
 };
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::engine::clock::seconds_since;
 use crate::engine::driver::Shared;
 use crate::engine::orders::Orders;
-use crate::engine::recovery::StoreCursor;
+use crate::engine::refusal::refuse_all;
+use crate::engine::store_cursor::StoreCursor;
 use crate::engine::store_health::StoreHealth;
 use crate::meter::{self, BatchOutcome};
 
 /// Lines and bytes of a load at which it is written, and how long it may wait to fill.
 const LIMITS: BatchLimits =
     BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
-/// Bytes of uplinks in one record of refusals, at least those of one.
-const REJECTED_BYTES: usize = 4 << 20;
 /// How long the shutdown waits for the store to take what is in the outbox; the rest waits there.
 const DRAIN: Duration = Duration::from_secs(4);
+/// Pause before a cursor that did not become durable is stored again.
+const CURSOR_RETRY: Duration = Duration::from_millis(500);
 
 /// What the store sink tells of itself.
 #[derive(Debug, Default)]
@@ -102,6 +100,7 @@ impl<S: Store> StoreSink<S> {
                 continue;
             }
             tokio::select! {
+                biased;
                 () = more.notified() => {}
                 () = sleep_until(due) => {}
                 _ = self.shutdown.changed() => {}
@@ -146,6 +145,7 @@ impl<S: Store> StoreSink<S> {
         loop {
             let mut shutdown = self.shutdown.clone();
             let written = tokio::select! {
+                biased;
                 written = self.settle_once(load) => written,
                 _ = shutdown.wait_for(|stop| *stop) => return false,
             };
@@ -159,6 +159,7 @@ impl<S: Store> StoreSink<S> {
             let wait = backoff.handle_failure(error.remedy(), fastrand::u32(..));
             let may_hurry = !matches!(error.remedy(), Remedy::After(_));
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait) => {}
                 () = self.health.back.notified(), if may_hurry => {}
                 _ = shutdown.wait_for(|stop| *stop) => return false,
@@ -168,100 +169,34 @@ impl<S: Store> StoreSink<S> {
 
     /// Writes the load once and moves the cursor. On an error the load is as it was.
     async fn settle_once(&mut self, load: &mut Load) -> Result<(), WriteError> {
-        if let Some(batch) = load.sealed() {
+        // More than one where records came after a batch was sealed: the cursor passes them all.
+        while let Some(batch) = load.sealed() {
             // Until it is settled it stays in the load, also where this future is dropped at the shutdown.
             load.sealed = Some(batch.clone());
             let outcome = self.health.store.write(&batch).await?;
-            load.sealed = None;
             meter::store_batch(if outcome.rejected.is_empty() {
                 BatchOutcome::Stored
             } else {
                 BatchOutcome::Rejected
             });
             self.set_aside(load, &outcome).await;
+            load.sealed = None;
         }
-        self.pass(load);
+        self.pass(load).await;
         Ok(())
     }
 
     /// Makes the store's refusals records before the cursor passes them.
     async fn set_aside(&self, load: &mut Load, outcome: &Outcome) {
-        if outcome.rejected.is_empty() {
-            return;
-        }
-        let refused = u64::try_from(outcome.rejected.len()).unwrap_or(u64::MAX);
-        load.next.totals.stored = load.next.totals.stored.saturating_sub(refused);
-        load.next.totals.dead += refused;
-        let origins = self.origins(&outcome.rejected).await;
-        let (mut points, mut bytes) = (Vec::new(), 0);
-        for rejected in &outcome.rejected {
-            let position = rejected.key.position;
-            let Some(origin) = origins.get(&position).cloned() else {
-                tracing::error!(position, "the uplink of a refused point is not in the journal");
-                continue;
-            };
-            bytes += origin.payload.len();
-            points.push(RejectedPoint {
-                position,
-                index: rejected.key.index,
-                element: load.element(rejected.key),
-                reason: reason(rejected.reason) as u8,
-                detail: rejected.detail.to_string(),
-                origin,
-            });
-            // Each point brings its whole uplink, and a record has a bound.
-            if bytes >= REJECTED_BYTES {
-                self.refuse(std::mem::take(&mut points)).await;
-                bytes = 0;
-            }
-        }
-        if !points.is_empty() {
-            self.refuse(points).await;
-        }
+        refuse_all(&self.orders, &outcome.rejected, |key| load.element(key)).await;
+        load.next.refuse(outcome.rejected.len());
     }
 
-    /// Appends refusals to the journal, however long its disk fails.
-    async fn refuse(&self, points: Vec<RejectedPoint>) {
-        loop {
-            let points = points.clone();
-            let make = move |at: telemetry::time::IngestTime| {
-                Record::Rejected(Rejected { at_nanos: at.as_nanos(), points })
-            };
-            if self.orders.append(Box::new(make)).await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    /// Reads the raw uplinks behind points, in one pass over their stretch of the journal.
-    async fn origins(&self, rejected: &[store::Rejected]) -> BTreeMap<u64, Origin> {
-        let wanted: BTreeSet<u64> = rejected.iter().map(|one| one.key.position).collect();
-        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
-            return BTreeMap::new();
-        };
-        let Some(mut reader) = self.orders.reader(ReadFrom::Position(*first)).await else {
-            return BTreeMap::new();
-        };
-        let mut found = BTreeMap::new();
-        while let Ok(Some(record)) = reader.next() {
-            if record.position > *last {
-                break;
-            }
-            if wanted.contains(&record.position) {
-                found.extend(
-                    origin(record.kind, record.payload).map(|origin| (record.position, origin)),
-                );
-            }
-        }
-        found
-    }
-
-    /// Moves the cursor durably.
-    fn pass(&mut self, load: &mut Load) {
-        if let Err(error) = self.file.store(&load.next.to_bytes()) {
-            // The batch is written again after a restart: a point is its series and time.
-            tracing::error!(%error, "the store's cursor is not durable");
+    /// Moves the cursor durably, however long the disk fails: what is cut, and counted as stored, is below it.
+    async fn pass(&mut self, load: &mut Load) {
+        while let Err(error) = self.file.store(&load.next.to_bytes()) {
+            tracing::error!(%error, "the store's cursor is not durable; tried again");
+            tokio::time::sleep(CURSOR_RETRY).await;
         }
         self.view.set(load.next);
         self.shared.store_position.store(load.next.position, Ordering::Release);
@@ -272,35 +207,10 @@ impl<S: Store> StoreSink<S> {
     }
 }
 
-/// Returns the raw uplink of a journal record.
-fn origin(kind: u8, payload: &[u8]) -> Option<Origin> {
-    match Record::decode(kind, payload).ok()? {
-        Record::Uplink(uplink) => Some(Origin {
-            source: uplink.source,
-            received_at_nanos: uplink.received_at.as_nanos(),
-            topic: uplink.topic.to_owned(),
-            payload: uplink.payload.to_vec(),
-            full_len: uplink.full_len,
-        }),
-        Record::Redrive(redrive) => Some(redrive.origin),
-        Record::Tick(_) | Record::Started(_) | Record::ConfigActivated(_) | Record::Rejected(_) => {
-            None
-        }
-    }
-}
-
 async fn sleep_until(due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
+        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-const fn reason(reason: RejectReason) -> Reason {
-    match reason {
-        RejectReason::TypeConflict => Reason::TypeConflict,
-        RejectReason::OutsideRetention => Reason::OutsideRetention,
-        RejectReason::StoreRejected => Reason::StoreRejected,
     }
 }
 
@@ -344,21 +254,8 @@ impl Load {
                 self.elements.push((key, entry.element));
             }
         }
-        self.count_gap(ordinal);
-        self.next.position = position;
+        self.next.pass(position, ordinal);
         self.moved = true;
-    }
-
-    /// A damaged outbox record took readings along: they are dead, and said so, rather than held for ever.
-    fn count_gap(&mut self, ordinal: u64) {
-        let StoreTotals { stored, dead, duplicate, redriven, .. } = self.next.totals;
-        let counted = (stored + dead + duplicate).saturating_sub(redriven);
-        let missing = ordinal.saturating_sub(counted);
-        if missing > 0 {
-            tracing::error!(missing, "readings lost with a damaged outbox record; counted as dead");
-            self.next.totals.dead += missing;
-        }
-        self.next.totals.reading_ordinal = ordinal;
     }
 
     fn is_full(&self) -> bool {

@@ -1,11 +1,12 @@
 //! Ticks: time and the state of the sources as journal records, each second and at each change.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pipeline::record::{Record, SourceState, Tick};
 use telemetry::text::say;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::engine::clock::JournalClock;
 use crate::engine::health::{Health, Part};
@@ -88,7 +89,8 @@ pub async fn run(
         }
         let changed = changed(&mut sources);
         tokio::select! {
-            () = tokio::time::sleep_until((now + TICK).into()) => {}
+            biased;
+            () = tokio::time::sleep_until(now + TICK) => {}
             () = changed => {}
             stopped = shutdown.changed() => if stopped.is_err() || *shutdown.borrow() { return; }
         }

@@ -3,17 +3,18 @@
 //! Group commit: at low rates at once; where records keep coming, at least `commit_interval` between two fsyncs. A
 //! source whose in-flight window is used up does not wait: nothing more can come from it before its acknowledgements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use journal::{AppendError, Appended, CutError, Log, WriteError};
+use journal::{AppendError, Appended, CutError, End, Log, WriteError};
 use pipeline::record::{Kind, Uplink};
 use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::engine::clock::JournalClock;
 use crate::engine::health::{Health, Part};
@@ -23,8 +24,10 @@ use crate::source::{AckToken, Acknowledge, Batch, SourceId};
 
 /// Most bytes taken into one fsync.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
-/// How long the writer waits before it looks for space again.
+/// How long the writer waits before it looks for space, or tries a failed disk, again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
+/// Orders set aside while the disk is full at most; whoever orders more hears that it is not durable.
+const SET_ASIDE_MAX: usize = 256;
 
 /// Bounds of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +50,19 @@ pub struct Writer {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) position: u64,
     pub(crate) ordinal: u64,
+    /// Where the run began: nothing is ever appended at or below it.
+    pub(crate) floor: End,
+    /// Orders that came while the disk was full, oldest first.
+    pub(crate) set_aside: VecDeque<Order>,
+}
+
+/// What became of a commit.
+enum Committed {
+    Durable,
+    /// The disk failed; nothing was acknowledged.
+    Failed,
+    /// A shutdown found no space; nothing was acknowledged.
+    NoSpace,
 }
 
 /// What waits for the next fsync.
@@ -66,14 +82,24 @@ impl Pending {
 
 impl Writer {
     /// Runs until [`Order::Stop`], or until nobody can order any more.
-    pub fn run(mut self, runtime: &Handle) {
+    pub fn run(self, runtime: &Handle) {
+        runtime.block_on(self.work());
+    }
+
+    /// The loop. Calls of the disk block it: it wants a thread of its own.
+    pub(crate) async fn work(mut self) {
         let mut scratch = Vec::new();
         let mut last_sync = Instant::now();
         loop {
             let mut pending = Pending::default();
-            let alive = runtime.block_on(self.gather(&mut pending, last_sync, &mut scratch));
+            let alive = self.gather(&mut pending, last_sync, &mut scratch).await;
             if !pending.is_empty() {
-                self.commit(pending, runtime);
+                match self.commit(pending).await {
+                    Committed::Durable => {}
+                    // Each try takes a segment: what comes meanwhile goes into one.
+                    Committed::Failed => tokio::time::sleep(FULL_PAUSE).await,
+                    Committed::NoSpace => break,
+                }
                 last_sync = Instant::now();
             } else if pending.stop || !alive {
                 break;
@@ -102,7 +128,7 @@ impl Writer {
             let wait = until.is_some() || !open;
             tokio::select! {
                 biased;
-                order = self.orders.recv() => match order {
+                order = next_order(&mut self.set_aside, &mut self.orders) => match order {
                     Some(Order::Stop) => { pending.stop = true; return false; }
                     Some(order) => self.take_order(order, pending, scratch),
                     None => return false,
@@ -135,7 +161,7 @@ impl Writer {
         if !pending.is_empty() {
             return true;
         }
-        match self.orders.recv().await {
+        match next_order(&mut self.set_aside, &mut self.orders).await {
             Some(Order::Stop) | None => false,
             Some(order) => {
                 self.take_order(order, pending, scratch);
@@ -237,9 +263,9 @@ impl Writer {
     }
 
     /// Makes everything durable, then keeps the promises: acknowledgements and answers.
-    fn commit(&mut self, pending: Pending, runtime: &Handle) {
+    async fn commit(&mut self, pending: Pending) -> Committed {
         let begun = Instant::now();
-        let outcome = self.sync_until_room(runtime);
+        let outcome = self.sync_until_room(pending.stop).await;
         meter::journal_fsync(begun.elapsed());
         self.space.journal.store(self.log.bytes(), Ordering::Relaxed);
         match outcome {
@@ -252,19 +278,24 @@ impl Writer {
                     }
                 }
             }
-            Err(error) => self.fail(&error, pending),
+            Err(error) => {
+                self.fail(&error, pending);
+                return if error.is_full() { Committed::NoSpace } else { Committed::Failed };
+            }
         }
+        Committed::Durable
     }
 
-    /// Syncs; where the disk is full, again until there is space: nothing is lost by waiting.
-    fn sync_until_room(&mut self, runtime: &Handle) -> Result<(), WriteError> {
+    /// Syncs; where the disk is full, again until there is space: nothing is lost by waiting. A shutdown does not
+    /// wait.
+    async fn sync_until_room(&mut self, stops: bool) -> Result<(), WriteError> {
         loop {
             match self.log.sync() {
                 Ok(_) => {
                     self.health.clear(Part::Disk, "full");
                     return Ok(());
                 }
-                Err(error) if error.is_full() => {
+                Err(error) if error.is_full() && !stops && !self.is_stopping() => {
                     let message = say("ingest.disk.full", &[]);
                     self.health.report(
                         Part::Disk,
@@ -272,21 +303,35 @@ impl Writer {
                         message,
                         say("ingest.disk.full.remedy", &[]),
                     );
-                    self.serve_cuts(runtime);
+                    self.serve_cuts().await;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// While the disk is full, cuts still free space; other orders wait in their queue.
-    fn serve_cuts(&mut self, runtime: &Handle) {
-        runtime.block_on(tokio::time::sleep(FULL_PAUSE));
-        while let Ok(Order::Cut(position)) = self.orders.try_recv() {
-            if let Err(error) = self.cut(position) {
-                tracing::warn!(%error, "the journal could not be cut; tried again later");
+    /// While the disk is full, cuts still free space; other orders are set aside until there is some.
+    async fn serve_cuts(&mut self) {
+        tokio::time::sleep(FULL_PAUSE).await;
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Cut(position) => {
+                    if let Err(error) = self.cut(position) {
+                        tracing::warn!(%error, "the journal could not be cut; tried again later");
+                    }
+                }
+                Order::Append(..) | Order::Reader(..) if self.set_aside.len() >= SET_ASIDE_MAX => {
+                    tracing::debug!("too many orders wait for space; this one is to come again");
+                }
+                Order::Append(..) | Order::Reader(..) | Order::Stop => {
+                    self.set_aside.push_back(order);
+                }
             }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.set_aside.iter().any(|order| matches!(order, Order::Stop))
     }
 
     /// What was not durable was not acknowledged: the broker sends it again on the next connection.
@@ -300,7 +345,8 @@ impl Writer {
             say("ingest.journal.failed.remedy", &[]),
         );
         let end = self.log.published().end();
-        (self.position, self.ordinal) = (end.position, end.ordinal);
+        (self.position, self.ordinal) =
+            (end.position.max(self.floor.position), end.ordinal.max(self.floor.ordinal));
         for source in self.acks.values() {
             source.send_again();
         }
@@ -321,5 +367,17 @@ impl Writer {
                 acks.acknowledge(&tokens);
             }
         }
+    }
+}
+
+/// Returns the next order, those set aside first. `None`: nobody can order any more. Nothing is lost where the future
+/// is dropped.
+async fn next_order(
+    set_aside: &mut VecDeque<Order>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> Option<Order> {
+    match set_aside.pop_front() {
+        Some(order) => Some(order),
+        None => orders.recv().await,
     }
 }

@@ -1,6 +1,6 @@
 //! The writer on a simulated disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::sim::{Faults, SimDisk};
-use journal::{Disk, Log, LogOptions, ReadFrom};
+use journal::{Disk, End, Log, LogOptions, ReadFrom};
 use pipeline::record::{Record, Started};
 use telemetry::time::IngestTime;
 use tokio::runtime::Runtime;
@@ -85,6 +85,8 @@ fn rig() -> Rig {
         orders: orders_taken,
         position: 0,
         ordinal: 0,
+        floor: End::default(),
+        set_aside: VecDeque::new(),
     };
     let handle = runtime.handle().clone();
     let writer = std::thread::spawn(move || writer.run(&handle));

@@ -38,7 +38,7 @@ impl Folder {
     /// Opens the folder as its only user, and derives the state up to the journal's end.
     fn state(&self) -> Result<Recovered, DeadLetterError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let opened = recover(&disk, &Layout::new(&self.dir), self.max_bytes);
+        let opened = recover(&disk, &Layout::new(&self.dir), self.max_bytes, None);
         let mut recovered = opened.map_err(|error| folder(&error))?;
         let mut journal =
             recovered.journal.reader(ReadFrom::Position(recovered.pipeline.position() + 1));

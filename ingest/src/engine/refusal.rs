@@ -1,0 +1,129 @@
+//! Points that a store does not take become records, before its cursor passes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use journal::{ReadFrom, Reader};
+use pipeline::Reason;
+use pipeline::record::{Origin, Record, Rejected, RejectedPoint};
+use store::{EntryKey, RejectReason};
+
+use crate::engine::orders::Orders;
+
+/// Bytes of uplinks in one record of refusals, at least those of one.
+const REJECTED_BYTES: usize = 4 << 20;
+/// Pause before the journal is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Appends refusals to the journal, each with its raw uplink; returns once they are durable, and never where the
+/// journal's writer has ended: what is not on record is not passed. `element` tells which element of its uplink a
+/// point came from.
+pub(crate) async fn refuse_all(
+    orders: &Orders,
+    rejected: &[store::Rejected],
+    element: impl Fn(EntryKey) -> u32,
+) {
+    if rejected.is_empty() {
+        return;
+    }
+    let origins = origins(orders, rejected).await;
+    let (mut points, mut bytes) = (Vec::new(), 0);
+    for rejected in rejected {
+        let position = rejected.key.position;
+        let Some(origin) = origins.get(&position).cloned() else {
+            tracing::error!(position, "the uplink of a refused point is not in the journal");
+            continue;
+        };
+        bytes += origin.payload.len();
+        points.push(RejectedPoint {
+            position,
+            index: rejected.key.index,
+            element: element(rejected.key),
+            reason: reason(rejected.reason) as u8,
+            detail: rejected.detail.to_string(),
+            origin,
+        });
+        // Each point brings its whole uplink, and a record has a bound.
+        if bytes >= REJECTED_BYTES {
+            append(orders, std::mem::take(&mut points)).await;
+            bytes = 0;
+        }
+    }
+    if !points.is_empty() {
+        append(orders, points).await;
+    }
+}
+
+/// Appends one record of refusals, however long the journal's disk fails.
+async fn append(orders: &Orders, points: Vec<RejectedPoint>) {
+    loop {
+        let points = points.clone();
+        let make = move |at: telemetry::time::IngestTime| {
+            Record::Rejected(Rejected { at_nanos: at.as_nanos(), points })
+        };
+        if orders.append(Box::new(make)).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Reads the raw uplinks behind points, in one pass over their stretch of the journal.
+async fn origins(orders: &Orders, rejected: &[store::Rejected]) -> BTreeMap<u64, Origin> {
+    let wanted: BTreeSet<u64> = rejected.iter().map(|one| one.key.position).collect();
+    let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+        return BTreeMap::new();
+    };
+    loop {
+        let reader = orders.reader(ReadFrom::Position(*first)).await;
+        if let Some(found) = reader.and_then(|reader| read_origins(reader, &wanted, *last)) {
+            return found;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Reads the wanted uplinks up to a position. `None`: the disk said no.
+fn read_origins(
+    mut reader: Reader,
+    wanted: &BTreeSet<u64>,
+    last: u64,
+) -> Option<BTreeMap<u64, Origin>> {
+    let mut found = BTreeMap::new();
+    while let Some(record) = reader.next().ok()? {
+        if record.position > last {
+            break;
+        }
+        if wanted.contains(&record.position) {
+            found.extend(
+                origin(record.kind, record.payload).map(|origin| (record.position, origin)),
+            );
+        }
+    }
+    Some(found)
+}
+
+/// Returns the raw uplink of a journal record.
+fn origin(kind: u8, payload: &[u8]) -> Option<Origin> {
+    match Record::decode(kind, payload).ok()? {
+        Record::Uplink(uplink) => Some(Origin {
+            source: uplink.source,
+            received_at_nanos: uplink.received_at.as_nanos(),
+            topic: uplink.topic.to_owned(),
+            payload: uplink.payload.to_vec(),
+            full_len: uplink.full_len,
+        }),
+        Record::Redrive(redrive) => Some(redrive.origin),
+        Record::Tick(_) | Record::Started(_) | Record::ConfigActivated(_) | Record::Rejected(_) => {
+            None
+        }
+    }
+}
+
+const fn reason(reason: RejectReason) -> Reason {
+    match reason {
+        RejectReason::TypeConflict => Reason::TypeConflict,
+        RejectReason::OutsideRetention => Reason::OutsideRetention,
+        RejectReason::StoreRejected => Reason::StoreRejected,
+    }
+}
