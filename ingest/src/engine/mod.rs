@@ -20,6 +20,8 @@ pub mod recovery;
 mod refusal;
 pub mod service;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod sinks;
 pub mod store_cursor;
 pub mod store_health;
