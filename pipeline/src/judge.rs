@@ -5,7 +5,7 @@ use telemetry::time::EventTime;
 
 use crate::config::ActiveConfig;
 use crate::core::Pipeline;
-use crate::device::Device;
+use crate::device::{Device, NEVER};
 use crate::intake::Context;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::reading::Owner;
@@ -124,6 +124,10 @@ impl Pipeline {
     /// Lets the device wait for its next silence deadline, if a rule that is quiet now watches its silence.
     pub(crate) fn arm(&mut self, config: &ActiveConfig, place: (usize, u32)) {
         let Some(device) = self.device(place) else { return };
+        // One that has never said anything, like a gateway named by its topic, cannot fall silent.
+        if device.newest_at == NEVER {
+            return;
+        }
         let Some(watching) = device.watching() else { return };
         let bound = config.rules.of_profile(usize::from(device.profile));
         let quiet = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));
