@@ -26,6 +26,7 @@
 //! It does not: compress, encrypt, replicate, interpret payloads or ordinals, or notice records
 //! that are missing (gaps in the ordinals tell their writer).
 
+mod active;
 mod cursor;
 mod cut;
 mod disk;

@@ -1,14 +1,14 @@
 //! The writer.
 
+use crate::active::Active;
 use crate::disk::{Disk, DiskFile, is_full, write_all_at};
 use crate::format::{
-    Appended, End, HEAD_BYTES, Link, Place, Seal, SegmentHead, SegmentName, encode_record,
-    record_size,
+    Appended, End, HEAD_BYTES, Link, Place, Seal, SegmentName, encode_record, record_size,
 };
 use crate::options::{AppendError, LogOptions, OpenError, Opened, Visible, WriteError};
 use crate::reader::{ReadFrom, Reader};
 use crate::recover;
-use crate::shared::{Published, Segment, Shared};
+use crate::shared::{Published, Shared};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
-    options: LogOptions,
+    pub(crate) options: LogOptions,
     /// Holds the lock for as long as the log lives.
     _lock: Arc<dyn DiskFile>,
     pub(crate) active: Option<Active>,
     /// The segment that the disk failed on, until the next one begins: it still has reserved what it will not use.
-    spoiled: Option<Active>,
+    pub(crate) spoiled: Option<Active>,
     /// The newest segment and where it ends, once there is no active one.
     pub(crate) previous: Link,
     next_sequence: u64,
@@ -39,15 +39,6 @@ pub struct Log {
     pub(crate) durable: End,
 }
 
-/// The segment being written.
-#[derive(Debug)]
-pub(crate) struct Active {
-    pub(crate) segment: Arc<Segment>,
-    file: Arc<dyn DiskFile>,
-    written: u64,
-    synced: u64,
-}
-
 /// Records that wait to be written to one segment.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -61,7 +52,7 @@ pub(crate) struct Part {
 }
 
 /// Why a step of writing failed.
-enum Failure {
+pub(crate) enum Failure {
     Full(io::Error),
     Disk(io::Error),
 }
@@ -266,49 +257,6 @@ impl Log {
         self.shared.publish(end);
     }
 
-    /// Creates a segment. Its file, its head and its name are durable before a record of it counts.
-    fn begin_segment(&mut self, name: SegmentName, after: End) -> Result<(), Failure> {
-        self.retire();
-        self.give_back();
-        let head = SegmentHead {
-            name,
-            after,
-            previous: Some(self.previous),
-            capacity: self.options.segment_bytes,
-            seal: None,
-        };
-        let path = self.shared.path(&head);
-        let created = create_segment(&self.shared, &head, &path);
-        let Ok(file) = created else {
-            // Frees the blocks. If even this fails, the next segment's link says that this one is
-            // void.
-            let removed = self.shared.disk.remove(&path);
-            return created.map(|_| ()).map_err(|e| if removed.is_ok() { e } else { as_disk(e) });
-        };
-        let segment = Arc::new(Segment::new(head, HEAD_BYTES, false));
-        self.shared.segments().push(Arc::clone(&segment));
-        self.active = Some(Active { segment, file, written: HEAD_BYTES, synced: HEAD_BYTES });
-        Ok(())
-    }
-
-    /// Ends the active segment at what is durable of it, and returns it.
-    pub(crate) fn retire(&mut self) -> Option<Active> {
-        let active = self.active.take()?;
-        active.segment.publish(active.synced, true);
-        self.previous = Link { sequence: active.segment.sequence(), end: active.synced };
-        Some(active)
-    }
-
-    /// Gives back what a spoiled segment has reserved beyond its durable end: a disk that fails again and again takes
-    /// a segment each time. Not before the failure is reported: a process that is killed in between has taken nothing
-    /// back.
-    fn give_back(&mut self) {
-        let Some(Active { segment, file, synced, .. }) = self.spoiled.take() else { return };
-        if segment.allocated.load(Ordering::Relaxed) > synced && file.set_len(synced).is_ok() {
-            segment.allocated.store(synced, Ordering::Relaxed);
-        }
-    }
-
     /// Reports how writing went; after a failure of the disk everything that is not durable is
     /// gone.
     fn conclude(&mut self, outcome: Result<(), Failure>) -> Result<(), WriteError> {
@@ -386,25 +334,5 @@ impl Log {
 impl Part {
     fn next_offset(&self) -> u64 {
         self.start + self.bytes.len() as u64
-    }
-}
-
-fn create_segment(
-    shared: &Shared,
-    head: &SegmentHead,
-    path: &Path,
-) -> Result<Arc<dyn DiskFile>, Failure> {
-    let file = shared.disk.create(path)?;
-    file.preallocate(head.capacity)?;
-    write_all_at(&*file, &head.encode_both(), 0)?;
-    file.sync_all().map_err(Failure::Disk)?;
-    shared.disk.sync_dir(&shared.dir).map_err(Failure::Disk)?;
-    Ok(file)
-}
-
-/// A half-made file that cannot be removed must not be made again under the same name.
-fn as_disk(failure: Failure) -> Failure {
-    match failure {
-        Failure::Full(e) | Failure::Disk(e) => Failure::Disk(e),
     }
 }

@@ -140,13 +140,13 @@ impl http::Desk for Desk {
     fn readiness(&self) -> Vec<NotReady> {
         // Asking clears the trouble once it is over.
         let _recovering = self.is_recovering();
-        let troubles = self.health.troubles().into_iter().filter(|(part, ..)| part.blocks());
         let reason = |(part, _, trouble): (Part, String, Trouble)| NotReady {
             part: part.code(),
+            blocks: part.blocks(),
             message: trouble.message,
             remedy: trouble.remedy,
         };
-        troubles.map(reason).collect()
+        self.health.troubles().into_iter().map(reason).collect()
     }
 
     async fn devices(&self) -> Vec<DeviceSummary> {

@@ -22,6 +22,8 @@ pub enum Part {
     Disk,
     /// The host's clock has jumped; results go on in journal time.
     Clock,
+    /// A log is damaged: records are lost and counted.
+    Damage,
 }
 
 impl Part {
@@ -36,6 +38,7 @@ impl Part {
             Self::Recovering => "recovering",
             Self::Disk => "disk",
             Self::Clock => "clock",
+            Self::Damage => "damage",
         }
     }
 
@@ -49,7 +52,7 @@ impl Part {
             | Self::Journal
             | Self::Recovering
             | Self::Disk => true,
-            Self::Clock => false,
+            Self::Clock | Self::Damage => false,
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod bundles;
 pub mod clock;
+mod damage;
 pub mod desk;
 pub mod driver;
 mod halt;

@@ -1,16 +1,18 @@
-//! The two alerts about Tianlu itself: no input, store away. No pipeline results: they go to notifiers and API only.
+//! The alerts about Tianlu itself: no input, store away, a damaged log. No pipeline results: they go to notifiers and API only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rules::{Alert, AlertState, Severity};
 use telemetry::text::{Text, say};
 use telemetry::time::IngestTime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::engine::clock::wall_nanos;
+use crate::engine::damage::Damage;
 use crate::engine::desk::Desk;
 use crate::engine::health::Part;
 use crate::engine::notices::notice;
@@ -28,6 +30,7 @@ pub(crate) struct OwnAlerts {
     pub(crate) desk: Arc<Desk>,
     pub(crate) alarms: Vec<watch::Receiver<Alarms>>,
     pub(crate) feeds: Vec<mpsc::Sender<Batch>>,
+    pub(crate) damage: Damage,
 }
 
 struct Lasting {
@@ -37,13 +40,16 @@ struct Lasting {
 }
 
 impl OwnAlerts {
-    pub(crate) async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut lasting: BTreeMap<&'static str, Lasting> = BTreeMap::new();
         loop {
-            for (rule, trouble) in
-                [("tianlu-store-away", self.store_away()), ("tianlu-no-input", self.no_input())]
-            {
-                self.follow(rule, trouble, &mut lasting).await;
+            let troubles = [
+                ("tianlu-store-away", self.store_away(), PATIENCE),
+                ("tianlu-no-input", self.no_input(), PATIENCE),
+                ("tianlu-damage", self.damage(), Duration::ZERO),
+            ];
+            for (rule, trouble, patience) in troubles {
+                self.follow((rule, patience), trouble, &mut lasting).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(STEP) => {}
@@ -70,9 +76,21 @@ impl OwnAlerts {
         })
     }
 
+    /// Also noted in `/readyz`.
+    fn damage(&mut self) -> Option<Text> {
+        let now = Instant::now();
+        self.damage.handle_lost(self.desk.shared.cut().account.uplinks_lost, now);
+        let Some((message, remedy)) = self.damage.poll_trouble(now) else {
+            self.desk.health().clear(Part::Damage, "logs");
+            return None;
+        };
+        self.desk.health().report(Part::Damage, "logs", message.clone(), remedy);
+        Some(message)
+    }
+
     async fn follow(
         &self,
-        rule: &'static str,
+        (rule, patience): (&'static str, Duration),
         trouble: Option<Text>,
         lasting: &mut BTreeMap<&'static str, Lasting>,
     ) {
@@ -88,7 +106,7 @@ impl OwnAlerts {
             began_at: now,
             alert: None,
         });
-        if known.alert.is_none() && known.since.elapsed() >= PATIENCE {
+        if known.alert.is_none() && known.since.elapsed() >= patience {
             let alert = Alert::about_ourselves(
                 rule,
                 Severity::Orange,

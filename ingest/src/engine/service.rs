@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::ENGINE_VERSION;
 use crate::engine::bundles::Bundles;
 use crate::engine::clock::JournalClock;
+use crate::engine::damage::Damage;
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
 use crate::engine::health::{Health, Part};
@@ -89,6 +90,7 @@ struct Opened {
     end: journal::End,
     last_time: IngestTime,
     store_cursor: (CursorFile, StoreCursor),
+    damaged_bytes: u64,
     journal_reader: Reader,
     journal_end: Published,
     store_reader: Reader,
@@ -103,8 +105,16 @@ impl Opened {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let recovered = recover(&disk, layout, settings.max_bytes, history)
             .map_err(StartError::while_doing("open the data folder"))?;
-        let Recovered { journal, outbox, pipeline, end, last_time, bundles, store_cursor, .. } =
-            recovered;
+        let Recovered {
+            journal,
+            outbox,
+            pipeline,
+            end,
+            last_time,
+            bundles,
+            store_cursor,
+            damaged_bytes,
+        } = recovered;
         let kept = bundles.keep(&settings.bundle, Arc::clone(&settings.active));
         let hash = kept.map_err(StartError::while_doing("write the active configuration"))?;
         let journal_reader = journal.reader(ReadFrom::Position(pipeline.position() + 1));
@@ -120,6 +130,7 @@ impl Opened {
             end,
             last_time,
             store_cursor,
+            damaged_bytes,
             journal_reader,
             journal_end,
             store_reader,
@@ -151,6 +162,7 @@ impl Service {
         let (uplinks, uplinks_taken) = mpsc::channel::<Batch>(BATCHES_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let recovered_at = recovered_at(&queues, &opened);
+        let damage = Damage::known(opened.pipeline.account().uplinks_lost, opened.damaged_bytes);
         let (journal_end, counts_from) = (opened.journal_end.clone(), opened.end.position);
         let bundles = Arc::clone(&opened.bundles);
         let shared = Arc::clone(&parts.shared);
@@ -180,7 +192,7 @@ impl Service {
             counts_from,
         });
         let feeds = sinks::start_notifiers(&settings.notifiers, queues, (&parts, &mut running))?;
-        let own = OwnAlerts { desk: Arc::clone(&desk), alarms: sources.alarms(), feeds };
+        let own = OwnAlerts { desk: Arc::clone(&desk), alarms: sources.alarms(), feeds, damage };
         running.push(tokio::spawn(own.run(sources_stop.clone())));
         let listener = sources.listens_on();
         let sources = sources.start(&parts, (uplinks, sources_stop));

@@ -15,11 +15,13 @@ use telemetry::time::{EventTime, IngestTime};
 use crate::listener::CommandError;
 use crate::meter::Totals;
 
-/// One reason why the service is not ready.
+/// One thing that is wrong with the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotReady {
-    /// Which part: `store`, `mqtt`, `listener`, `journal`, `recovering` or `disk`.
+    /// Which part: `store`, `mqtt`, `listener`, `journal`, `recovering` or `disk`; worth saying: `clock`, `damage`.
     pub part: &'static str,
+    /// Whether the service is not ready because of it, rather than it being only worth saying.
+    pub blocks: bool,
     /// What happened, with kind and URL.
     pub message: Text,
     /// What a person can do about it.

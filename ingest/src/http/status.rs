@@ -13,7 +13,7 @@ use serde_json::json;
 use super::gate::Language;
 use super::params::Params;
 use super::problem::{Kind, Problem};
-use super::{App, Desk};
+use super::{App, Desk, NotReady};
 use crate::meter;
 
 /// The text format of Prometheus.
@@ -22,6 +22,15 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Says that the process answers.
 pub(super) async fn alive() -> impl IntoResponse {
     Json(json!({ "status": "alive" }))
+}
+
+#[derive(Serialize)]
+struct Ready {
+    /// What keeps the service from being ready.
+    reasons: Vec<Reason>,
+    /// What is worth saying and keeps it from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Reason>,
 }
 
 #[derive(Serialize)]
@@ -37,15 +46,19 @@ pub(super) async fn ready<D: Desk>(
     Language(lang): Language,
 ) -> Response {
     let found = app.desk.readiness();
-    let status = if found.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let reasons = found.into_iter().map(|one| Reason {
+    let (reasons, notes): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.blocks);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let show = |one: NotReady| Reason {
         part: one.part,
         message: one.message.show(lang),
         remedy: one.remedy.show(lang),
-    });
-    let reasons: Vec<Reason> = reasons.collect();
+    };
+    let ready = Ready {
+        reasons: reasons.into_iter().map(show).collect(),
+        notes: notes.into_iter().map(show).collect(),
+    };
     let vary = [(header::VARY, "accept-language")];
-    (status, vary, Json(json!({ "reasons": reasons }))).into_response()
+    (status, vary, Json(ready)).into_response()
 }
 
 /// Renders the metrics.

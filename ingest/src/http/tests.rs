@@ -210,6 +210,7 @@ async fn what_is_not_ready_is_told_with_its_remedy() {
     let server = Server::start();
     let text = |zh: &str, en: &str| Text { zh: zh.to_owned(), en: en.to_owned() };
     let trouble = NotReady {
+        blocks: true,
         part: "store",
         message: text("连不上", "no connection"),
         remedy: text("启动它", "start it"),
@@ -225,6 +226,10 @@ async fn what_is_not_ready_is_told_with_its_remedy() {
         let reason = json!({"part": "store", "message": message, "remedy": remedy});
         assert_eq!((answer.status, answer.json()), (503, json!({"reasons": [reason]})));
     }
+    server.fake.troubles.lock().unwrap().iter_mut().for_each(|one| one.blocks = false);
+    let answer = server.ask(Method::GET, "/readyz", &EN, "").await;
+    let note = json!({"part": "store", "message": "no connection", "remedy": "start it"});
+    assert_eq!((answer.status, answer.json()), (200, json!({"reasons": [], "notes": [note]})));
     let answer = server.get("/api/v1/balance").await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("recovering")));
     assert_eq!(answer.header("retry-after"), "5");

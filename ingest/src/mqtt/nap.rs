@@ -26,7 +26,7 @@ pub(crate) struct Nap<S> {
 impl<S> Nap<S> {
     /// `pause`: how long; zero never pauses.
     pub(crate) fn new(inner: S, outlet: Arc<Outlet>, pause: Duration) -> Self {
-        let rhythm = Rhythm::new(outlet.window());
+        let rhythm = Rhythm::new(outlet.receive_maximum());
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         Self { inner, outlet, rhythm, pause, sleep, napping: false }
     }

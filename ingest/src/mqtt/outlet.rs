@@ -11,6 +11,9 @@ use super::ledger::{Ledger, Packet};
 use super::link::{Arrived, Receipt, Sender, puback};
 use crate::source::{AckToken, Acknowledge};
 
+/// Learnt windows from this on are taken for the broker's when it is asked whether a backlog waits there.
+const BROKER_WINDOW_MIN: usize = 8;
+
 /// Shared by one consumer and its connections.
 pub(crate) struct Outlet {
     inner: Mutex<Inner>,
@@ -159,6 +162,13 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// Returns our own Receive Maximum.
+    pub(crate) const fn receive_maximum(&self) -> usize {
+        self.window
+    }
+}
+
 impl Inner {
     fn send(&mut self, packet: Packet) {
         match packet {
@@ -203,7 +213,9 @@ impl Acknowledge for Outlet {
     }
 
     fn window(&self) -> usize {
-        self.window
+        let learnt = self.learnt.load(Ordering::Relaxed);
+        // A few messages at a time are a calm load, not a window.
+        if learnt >= BROKER_WINDOW_MIN { learnt } else { self.window }
     }
 
     fn is_used_up(&self) -> bool {

@@ -316,7 +316,7 @@ impl World {
             return Some("messages wait at the broker".to_owned());
         }
         let reasons = life.desk.readiness();
-        if let Some(reason) = reasons.first() {
+        if let Some(reason) = reasons.iter().find(|one| one.blocks) {
             return Some(format!("not ready: {} {}", reason.part, reason.message.en));
         }
         let Some(at) = life.desk.balance().await else { return Some("recovering".to_owned()) };

@@ -1,0 +1,83 @@
+//! How the writer begins a segment and ends it.
+
+use crate::disk::{DiskFile, write_all_at};
+use crate::format::{End, HEAD_BYTES, Link, SegmentHead, SegmentName};
+use crate::log::{Failure, Log};
+use crate::shared::{Segment, Shared};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The segment being written.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) written: u64,
+    pub(crate) synced: u64,
+}
+
+impl Log {
+    /// Creates a segment. Its file, its head and its name are durable before a record of it counts.
+    pub(crate) fn begin_segment(&mut self, name: SegmentName, after: End) -> Result<(), Failure> {
+        self.retire();
+        self.give_back();
+        let head = SegmentHead {
+            name,
+            after,
+            previous: Some(self.previous),
+            capacity: self.options.segment_bytes,
+            seal: None,
+        };
+        let path = self.shared.path(&head);
+        let created = create_segment(&self.shared, &head, &path);
+        let Ok(file) = created else {
+            // Frees the blocks. If even this fails, the next segment's link says that this one is
+            // void.
+            let removed = self.shared.disk.remove(&path);
+            return created.map(|_| ()).map_err(|e| if removed.is_ok() { e } else { as_disk(e) });
+        };
+        let segment = Arc::new(Segment::new(head, HEAD_BYTES, false));
+        self.shared.segments().push(Arc::clone(&segment));
+        self.active = Some(Active { segment, file, written: HEAD_BYTES, synced: HEAD_BYTES });
+        Ok(())
+    }
+
+    /// Ends the active segment at what is durable of it, and returns it.
+    pub(crate) fn retire(&mut self) -> Option<Active> {
+        let active = self.active.take()?;
+        active.segment.publish(active.synced, true);
+        self.previous = Link { sequence: active.segment.sequence(), end: active.synced };
+        Some(active)
+    }
+
+    /// Gives back what a spoiled segment has reserved beyond its durable end: a disk that fails again and again takes
+    /// a segment each time. Not before the failure is reported: a process that is killed in between has taken nothing
+    /// back.
+    fn give_back(&mut self) {
+        let Some(Active { segment, file, synced, .. }) = self.spoiled.take() else { return };
+        if segment.allocated.load(Ordering::Relaxed) > synced && file.set_len(synced).is_ok() {
+            segment.allocated.store(synced, Ordering::Relaxed);
+        }
+    }
+}
+
+fn create_segment(
+    shared: &Shared,
+    head: &SegmentHead,
+    path: &Path,
+) -> Result<Arc<dyn DiskFile>, Failure> {
+    let file = shared.disk.create(path)?;
+    file.preallocate(head.capacity)?;
+    write_all_at(&*file, &head.encode_both(), 0)?;
+    file.sync_all().map_err(Failure::Disk)?;
+    shared.disk.sync_dir(&shared.dir).map_err(Failure::Disk)?;
+    Ok(file)
+}
+
+/// A half-made file that cannot be removed must not be made again under the same name.
+fn as_disk(failure: Failure) -> Failure {
+    match failure {
+        Failure::Full(e) | Failure::Disk(e) => Failure::Disk(e),
+    }
+}
