@@ -312,7 +312,8 @@ impl Pipeline {
         (kind, redriven): (EntryKind, bool),
         out: &mut OutboxRecord,
     ) {
-        out.push_with(kind, redriven, letter.element, |bytes| letter.write_json(bytes));
+        let written = out.bytes().len();
+        out.push_with(kind, redriven, letter.element, |bytes| letter.write_entry(bytes, written));
         self.account.letters_expired += self.letters.add(letter);
     }
 

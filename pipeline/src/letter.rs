@@ -82,6 +82,12 @@ struct Line<'a> {
 /// Most bytes of a payload that a letter keeps.
 pub const PAYLOAD_KEPT_MAX: usize = 64 << 10;
 
+/// Bytes of an outbox record from which on its letters come without their payload, so that it fits a segment of
+/// 20 MiB: an uplink may have 10,000 bad elements.
+const PAYLOADS_UNTIL: usize = 1 << 20;
+/// Largest payload in an outbox record; base64 makes four bytes of three.
+const PAYLOAD_WRITTEN_MAX: usize = 8 << 20;
+
 impl Letter {
     /// Returns the letter's id: the position that set it aside and its number there.
     #[must_use]
@@ -97,6 +103,21 @@ impl Letter {
 
     /// Writes the letter as one JSON line, without its newline.
     pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.write_line(out, STANDARD.encode(&self.origin.payload));
+    }
+
+    /// Writes the letter as its line of the outbox, where it serves replays. Each letter of an uplink holds all of the
+    /// uplink: where `written` bytes of the record stand already, or the payload is very large, it is left empty here.
+    /// The open letter has it all the same.
+    pub(crate) fn write_entry(&self, out: &mut Vec<u8>, written: usize) {
+        let fits = written < PAYLOADS_UNTIL && self.origin.payload.len() <= PAYLOAD_WRITTEN_MAX;
+        self.write_line(
+            out,
+            if fits { STANDARD.encode(&self.origin.payload) } else { String::new() },
+        );
+    }
+
+    fn write_line(&self, out: &mut Vec<u8>, payload_base64: String) {
         let line = Line {
             id: self.id(),
             received_at: IngestTime::from_nanos(self.origin.received_at_nanos).to_string(),
@@ -106,7 +127,7 @@ impl Letter {
             element: (self.is_batch && self.subject != Subject::Uplink).then_some(self.element),
             reason: self.reason.code(),
             detail: &self.detail,
-            payload_base64: STANDARD.encode(&self.origin.payload),
+            payload_base64,
         };
         let written = serde_json::to_writer(out, &line);
         debug_assert!(written.is_ok(), "JSON into memory cannot fail");

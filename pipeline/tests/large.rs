@@ -1,0 +1,94 @@
+//! Uplinks as large as they may be: what comes of them fits a segment of the outbox.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use pipeline::config::{Route, SourceFile, UnknownDevice};
+use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
+use pipeline::record::{ConfigActivated, Record, Uplink};
+use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
+use telemetry::time::IngestTime;
+
+const START: i64 = 1_763_856_000_000_000_000;
+/// The smallest segment of the outbox.
+const SEGMENT: usize = 20 << 20;
+
+const BATCH: &str = r#"
+name = "gateway"
+domain = "soil"
+measurement = "soil"
+interval = "1m"
+codec = "json"
+[batch]
+path = "readings"
+device = "d"
+[time]
+path = "ts"
+format = "unix_s"
+[[properties]]
+name = "moisture"
+path = "m"
+unit = "m3/m3"
+"#;
+
+struct One(Arc<ActiveConfig>);
+
+impl ConfigSource for One {
+    fn load(&self, _: &str) -> Option<Arc<ActiveConfig>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+fn results(payload: &[u8]) -> OutboxRecord {
+    let file = SourceFile { name: "gateway.toml".to_owned(), text: BATCH.to_owned() };
+    let bundle = Bundle {
+        profiles: vec![file],
+        rules: Vec::new(),
+        registry: None,
+        uplinks: vec![Route { topic: "gw/{device}".to_owned(), profile: "gateway".to_owned() }],
+        unknown: UnknownDevice::Accept,
+        identity_memory: 8,
+        max_payload: vec![16 << 20],
+    };
+    let config = One(ActiveConfig::build(&bundle).unwrap());
+    let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
+    let mut out = OutboxRecord::default();
+    let at = IngestTime::from_nanos(START);
+    let hash = config.0.hash.clone();
+    let uplink = Uplink {
+        source: 0,
+        received_at: at,
+        topic: "gw/g1",
+        payload,
+        full_len: payload.len() as u64,
+    };
+    let records = [
+        Record::ConfigActivated(ConfigActivated { at_nanos: START, hash }),
+        Record::Uplink(uplink),
+    ];
+    for (position, record) in (1_u64..).zip(&records) {
+        let head = Head { position, ordinal: position - 1 };
+        let (kind, bytes) = (record.kind().code(), record.encode());
+        pipeline.apply(head, kind, &bytes, &config, &mut out).unwrap();
+    }
+    out
+}
+
+/// Scenario: a batch of 300 KB whose elements are nearly all bad, and one with as many elements as may be.
+/// Guarantees: the good point is there, each bad element has its letter, and all of it fits a segment.
+#[test]
+fn many_bad_elements_leave_room_for_the_good_ones() {
+    for (bad, filling) in [(60, 5_000), (9_999, 20), (1, 15_000_000)] {
+        let filler = "x".repeat(filling);
+        let element = format!(r#""{filler}","#);
+        let good = format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000);
+        let payload = format!(r#"{{"readings":[{}{good}]}}"#, element.repeat(bad));
+        let out = results(payload.as_bytes());
+        assert!(out.bytes().len() < SEGMENT, "{bad} bad elements make {}", out.bytes().len());
+        let kinds: Vec<EntryKind> =
+            Entries::of(out.bytes()).unwrap().map(|entry| entry.kind).collect();
+        let count = |kind| kinds.iter().filter(|known| **known == kind).count();
+        assert_eq!((count(EntryKind::DeadReading), count(EntryKind::Point)), (bad, 1));
+    }
+}
