@@ -32,8 +32,11 @@ use event::{EventId, Gap, GapReason};
 use feed::{Feed, Next};
 use filter::Filter;
 
-/// Least time between two looks at the outbox, so that many small publications make few chunks.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Least time between two looks at the outbox for each watcher that there is, so that many small publications make
+/// few chunks: an alert under load is seen at once where few watch, and many do not cost more than some.
+const PAUSE_OF_EACH: Duration = Duration::from_millis(5);
+/// Least and most of that pause.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// Wait after the disk said no.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// The first bytes: they make the client see at once that it is connected; a lost one comes again after 3 s.
@@ -163,7 +166,7 @@ impl<D: Desk> Watcher<D> {
         if self.has_stopped() {
             return false;
         }
-        let pause_over = self.looked_at + PAUSE;
+        let pause_over = self.looked_at + self.pause();
         let news = async {
             self.news.notified().await;
             sleep_until(pause_over).await;
@@ -173,6 +176,14 @@ impl<D: Desk> Watcher<D> {
             () = sleep_until(until) => true,
             () = news, if wakes => true,
         }
+    }
+
+    /// Returns the least time between two looks.
+    fn pause(&self) -> Duration {
+        let seats = self.app.options.limits.watchers_max;
+        let taken = seats.saturating_sub(self.app.watchers.available_permits());
+        let (least, most) = PAUSES;
+        PAUSE_OF_EACH.saturating_mul(u32::try_from(taken).unwrap_or(u32::MAX)).clamp(least, most)
     }
 
     fn has_stopped(&self) -> bool {
