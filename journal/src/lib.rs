@@ -16,7 +16,8 @@
 //! - **J4 neighbours**: damage costs the records it touches and no other; it is counted and copied
 //!   to `damaged/`.
 //! - **J5 it opens**: whatever a power cut leaves, the log opens, also on a full disk, appends go
-//!   on, and only what was never called durable is cut.
+//!   on, and only what was never called durable is cut. Where a file system copies on write and has
+//!   no space even for that, opening says so: what may not be durable is not shown.
 //! - **J6 one writer**: a second one is refused.
 //!
 //! How the bytes stand is told in the module `format`, how a torn tail is told from damage in

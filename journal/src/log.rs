@@ -22,6 +22,8 @@ pub struct Log {
     /// Holds the lock for as long as the log lives.
     _lock: Arc<dyn DiskFile>,
     pub(crate) active: Option<Active>,
+    /// The segment that the disk failed on, until the next one begins: it still has reserved what it will not use.
+    spoiled: Option<Active>,
     /// The newest segment and where it ends, once there is no active one.
     pub(crate) previous: Link,
     next_sequence: u64,
@@ -91,6 +93,7 @@ impl Log {
             options,
             _lock: lock,
             active: None,
+            spoiled: None,
             previous: found.previous,
             next_sequence: found.next_sequence,
             parts: Vec::new(),
@@ -266,6 +269,7 @@ impl Log {
     /// Creates a segment. Its file, its head and its name are durable before a record of it counts.
     fn begin_segment(&mut self, name: SegmentName, after: End) -> Result<(), Failure> {
         self.retire();
+        self.give_back();
         let head = SegmentHead {
             name,
             after,
@@ -287,11 +291,21 @@ impl Log {
         Ok(())
     }
 
-    /// Ends the active segment at what is durable of it.
-    pub(crate) fn retire(&mut self) {
-        if let Some(active) = self.active.take() {
-            active.segment.publish(active.synced, true);
-            self.previous = Link { sequence: active.segment.sequence(), end: active.synced };
+    /// Ends the active segment at what is durable of it, and returns it.
+    pub(crate) fn retire(&mut self) -> Option<Active> {
+        let active = self.active.take()?;
+        active.segment.publish(active.synced, true);
+        self.previous = Link { sequence: active.segment.sequence(), end: active.synced };
+        Some(active)
+    }
+
+    /// Gives back what a spoiled segment has reserved beyond its durable end: a disk that fails again and again takes
+    /// a segment each time. Not before the failure is reported: a process that is killed in between has taken nothing
+    /// back.
+    fn give_back(&mut self) {
+        let Some(Active { segment, file, synced, .. }) = self.spoiled.take() else { return };
+        if segment.allocated.load(Ordering::Relaxed) > synced && file.set_len(synced).is_ok() {
+            segment.allocated.store(synced, Ordering::Relaxed);
         }
     }
 
@@ -313,7 +327,7 @@ impl Log {
     pub(crate) fn forget_unsynced(&mut self) {
         self.parts.clear();
         self.buffered = 0;
-        self.retire();
+        self.spoiled = self.retire().or(self.spoiled.take());
         self.last = self.durable;
         self.written = self.durable;
         self.shared.publish(self.durable);

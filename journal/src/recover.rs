@@ -146,11 +146,16 @@ fn install(shared: &Shared, survey: &Survey) -> Result<Opened, OpenError> {
 fn settle(shared: &Shared, segment: &Segment, tail: &Tail) -> io::Result<()> {
     // What a seal speaks of was durable before it was written.
     let from = if segment.head.seal.is_some() { tail.end } else { tail.synced_to };
-    let settled = rewrite(&*tail.file, from, tail.end)
-        .and_then(|()| shared.seal(segment, &*tail.file, Seal { end: tail.end, last: tail.last }));
-    match settled {
-        // A copy-on-write file system may need space even for this. The log opens all the same, so
-        // that space can be made; the next segment's head will say where this one ended.
+    if segment.head.seal.is_none() && tail.file.set_len(tail.end).is_ok() {
+        // Where the file system copies on write, what was reserved makes room for what follows.
+        segment.allocated.store(tail.end, Ordering::Relaxed);
+    }
+    // A sync alone would not do, even on a full disk: one that failed before has dropped what it was
+    // to write, and the next one does not say so.
+    rewrite(&*tail.file, from, tail.end)?;
+    match shared.seal(segment, &*tail.file, Seal { end: tail.end, last: tail.last }) {
+        // The log opens all the same, so that space can be made; the next segment's head will say
+        // where this one ended.
         Err(e) if is_full(&e) => Ok(()),
         done => done,
     }

@@ -136,6 +136,8 @@ impl Pipeline {
         // The interval, and so the silence deadline, is the profile's.
         device.is_armed = false;
         self.watch(config, place);
+        // Also where what it says now has no value, and so is not heard.
+        self.arm(config, place);
     }
 
     /// Gives a device the list of rules that watch it.

@@ -185,6 +185,9 @@ impl Pipeline {
     fn hear(&mut self, ctx: &Context<'_>, place: (usize, u32)) {
         // A redrive is nothing that the device has just said.
         if ctx.redrive.is_some() {
+            if let Some(false) = self.device(place).map(|device| device.is_armed) {
+                self.arm(ctx.config, place);
+            }
             return;
         }
         if let Some(device) = self.device_mut(place) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashTable};
 
 use crate::config::ActiveConfig;
-use crate::device::{Device, NO_PROFILE};
+use crate::device::{Device, NEVER, NO_PROFILE};
 
 /// One shard: a plain struct without locks. Which devices it holds is decided by the partition key alone.
 #[derive(Debug, Default)]
@@ -92,6 +92,10 @@ impl Shard {
     /// Lets a device wait for its next silence deadline, if a rule that is quiet now watches its silence.
     pub(crate) fn arm(&mut self, config: &ActiveConfig, at: u32) {
         let Some(device) = self.get(at) else { return };
+        // One that has never said anything, like a gateway named by its topic, cannot fall silent.
+        if device.newest_at == NEVER {
+            return;
+        }
         let Some(watching) = self.watching(at) else { return };
         let bound = config.rules.of_profile(usize::from(device.profile));
         let quiet = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));

@@ -1,7 +1,6 @@
 //! The thread that drives the pipeline: journal records in, outbox records out, snapshots, and answers to questions
 //! about its state.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::{Appended, Disk, Log, ReadFrom, Reader};
-use pipeline::{Account, Head, OutboxRecord, Pipeline};
+use pipeline::{Account, Head, Pipeline};
 use telemetry::problem::chain;
 use telemetry::text::{Text, say};
 use tokio::sync::mpsc;
@@ -20,6 +19,7 @@ use crate::engine::halt::Halt;
 use crate::engine::health::{Health, Part};
 use crate::engine::layout::Layout;
 use crate::engine::orders::{Order, Orders, Space};
+use crate::engine::progress::{Mark, Next, Progress, Standing, Turn};
 use crate::engine::recovery::{SHARDS, keep_snapshot, load_newest};
 use crate::engine::wake::Wake;
 
@@ -41,7 +41,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// What the driver lets others see of itself: one pair of position and totals.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cut {
-    /// Position of the last record applied, its results in the outbox.
+    /// Position of the last record applied, its results in the outbox or on their way to it.
     pub position: u64,
     /// Journal time there, nanoseconds.
     pub now_nanos: i64,
@@ -92,54 +92,6 @@ pub struct Driver {
     pub(crate) keep_until_bytes: u64,
 }
 
-/// Where the journal stood at a snapshot, and when.
-struct Mark {
-    position: u64,
-    at: Instant,
-}
-
-/// Whether the driver derives, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Deriving,
-    /// Results are gone from the outbox; they are derived again from the newest snapshot.
-    Short,
-    /// A record cannot be applied; nothing more is derived before a restart.
-    Halted,
-}
-
-/// What the driver remembers from one step to the next.
-pub(crate) struct Progress {
-    out: OutboxRecord,
-    standing: Standing,
-    last_snapshot: Instant,
-    /// Position of the last snapshot.
-    snapshot_at: u64,
-    records_since: u64,
-    marks: VecDeque<Mark>,
-    ends_at: Option<Instant>,
-}
-
-/// What is to be done after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The next step, at once.
-    Again,
-    /// The next step, when the driver is woken or after this long.
-    Wait(Duration),
-    /// No more steps.
-    End,
-}
-
-/// What a turn came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// So many records were applied.
-    Applied(u32),
-    /// The disk took no results, or gave no records: the same again later.
-    Stuck,
-}
-
 impl Driver {
     /// Runs until everything up to the position that `stop` gives is applied, then snapshots and ends.
     pub fn run(mut self, stop: &AtomicU64) {
@@ -154,21 +106,13 @@ impl Driver {
     }
 
     /// Begins: what the snapshot holds is there to be seen.
-    pub(crate) fn begin(&self) -> Progress {
+    pub(super) fn begin(&self) -> Progress {
         self.publish();
-        Progress {
-            out: OutboxRecord::default(),
-            standing: Standing::Deriving,
-            last_snapshot: Instant::now(),
-            snapshot_at: self.pipeline.position(),
-            records_since: 0,
-            marks: VecDeque::new(),
-            ends_at: None,
-        }
+        Progress::at(self.pipeline.position(), Instant::now())
     }
 
     /// Takes one turn, answers questions, snapshots when it is time. `stop` is the position at which to end; 0: none.
-    pub(crate) fn step(&mut self, progress: &mut Progress, stop: u64) -> Next {
+    pub(super) fn step(&mut self, progress: &mut Progress, stop: u64) -> Next {
         let now = Instant::now();
         let ends = (stop != 0).then(|| *progress.ends_at.get_or_insert(now + DRAIN));
         let done = self.advance(progress, now);
@@ -176,6 +120,7 @@ impl Driver {
         match done {
             Err(halt) => {
                 progress.standing = self.halt(&halt);
+                progress.retry_at = now + RETRY;
                 Next::Again
             }
             Ok(_) if ends.is_some() && progress.standing != Standing::Deriving => Next::End,
@@ -203,7 +148,7 @@ impl Driver {
         match progress.standing {
             Standing::Deriving => {}
             Standing::Halted => return Ok(Turn::Applied(0)),
-            Standing::Short if self.go_back(progress.snapshot_at) => {
+            Standing::Short if now >= progress.retry_at && self.go_back(progress.snapshot_at) => {
                 progress.standing = Standing::Deriving;
             }
             Standing::Short => return Ok(Turn::Stuck),
@@ -258,6 +203,8 @@ impl Driver {
             return Ok(Turn::Applied(0));
         }
         self.health.clear(Part::Journal, "read");
+        // Before sinks can see them: whoever adds up the account finds the readings here, or in both places.
+        self.publish();
         Ok(if self.write()? { Turn::Applied(records) } else { Turn::Stuck })
     }
 
@@ -275,7 +222,6 @@ impl Driver {
         }
         self.health.clear(Part::Disk, "outbox");
         self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
-        self.publish();
         Ok(true)
     }
 
@@ -343,7 +289,13 @@ impl Driver {
     /// Cuts both logs below what snapshots and the store need; the journal keeps `keep` more where there is room.
     fn free(&mut self, oldest_snapshot: u64, progress: &mut Progress, now: Instant) {
         progress.marks.push_back(Mark { position: self.pipeline.position(), at: now });
-        let needed = oldest_snapshot.min(self.shared.store_position.load(Ordering::Acquire));
+        let settled = self.shared.store_position.load(Ordering::Acquire);
+        // The store's cursor stands at a result: where it has settled them all, what came without any holds nothing.
+        let needed = if settled >= self.outbox.end().position {
+            oldest_snapshot
+        } else {
+            oldest_snapshot.min(settled)
+        };
         let is_tight = self.space.used() > self.keep_until_bytes;
         let mut cut = 0;
         while let Some(mark) = progress.marks.front() {

@@ -19,10 +19,13 @@ pub mod orders;
 mod own_alerts;
 mod passage;
 pub mod past;
+mod progress;
 pub mod recovery;
 mod refusal;
 pub mod service;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod sinks;
 pub mod store_cursor;
 pub mod store_health;

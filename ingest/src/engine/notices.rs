@@ -52,8 +52,9 @@ pub async fn follow(
     let _watch = outbox.published().watch(move || wake.notify_one());
     let mut sent = cursor;
     loop {
-        let batch = read_turn(&mut outbox, &mut cursor);
-        let has_more = outbox.has_more();
+        let (batch, is_readable) = read_turn(&mut outbox, &mut cursor);
+        // Where the disk says no, the same is tried again after a pause.
+        let has_more = is_readable && outbox.has_more();
         if !batch.notices.is_empty() || (cursor != sent && !has_more) {
             sent = cursor;
             if feed.send(batch).await.is_err() {
@@ -75,8 +76,9 @@ pub async fn follow(
     }
 }
 
-fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> Batch {
-    let mut notices = Vec::new();
+/// Reads what there is; `false`: the disk said no.
+fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> (Batch, bool) {
+    let (mut notices, mut is_readable) = (Vec::new(), true);
     for _ in 0..TURN_RECORDS_MAX {
         let record = match outbox.next() {
             Ok(Some(record)) => record,
@@ -91,6 +93,7 @@ fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> Batch {
             }
             Err(error) => {
                 tracing::error!(%error, "the outbox could not be read");
+                is_readable = false;
                 break;
             }
         };
@@ -105,5 +108,5 @@ fn read_turn(outbox: &mut Reader, cursor: &mut OutboxKey) -> Batch {
         }
         *cursor = (*cursor).max((record.position, u32::MAX));
     }
-    Batch { notices, cursor: Some(*cursor) }
+    (Batch { notices, cursor: Some(*cursor) }, is_readable)
 }

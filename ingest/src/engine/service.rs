@@ -364,7 +364,7 @@ const fn writer_limits(settings: &Settings) -> WriterLimits {
     }
 }
 
-async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
+pub(super) async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     let started = |at: IngestTime| {
         Record::Started(Started { at_nanos: at.as_nanos(), version: ENGINE_VERSION.to_owned() })
     };
@@ -372,7 +372,7 @@ async fn begin(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     append_config(orders, hash).await
 }
 
-async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> {
+pub(super) async fn append_config(orders: &Orders, hash: String) -> Result<(), NotDurable> {
     let change = move |at: IngestTime| {
         Record::ConfigActivated(ConfigActivated { at_nanos: at.as_nanos(), hash })
     };

@@ -24,9 +24,9 @@ use crate::source::{AckToken, Acknowledge, Batch, SourceId};
 
 /// Most bytes taken into one fsync.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
-/// How long the writer waits before it looks for space again.
+/// How long the writer waits before it looks for space, or tries a failed disk, again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
-/// Orders set aside while the disk is full at most; the others wait in their queue.
+/// Orders set aside while the disk is full at most; whoever orders more hears that it is not durable.
 const SET_ASIDE_MAX: usize = 256;
 
 /// Bounds of the writer.
@@ -54,6 +54,15 @@ pub struct Writer {
     pub(crate) floor: End,
     /// Orders that came while the disk was full, oldest first.
     pub(crate) set_aside: VecDeque<Order>,
+}
+
+/// What became of a commit.
+enum Committed {
+    Durable,
+    /// The disk failed; nothing was acknowledged.
+    Failed,
+    /// A shutdown found no space; nothing was acknowledged.
+    NoSpace,
 }
 
 /// What waits for the next fsync.
@@ -85,7 +94,12 @@ impl Writer {
             let mut pending = Pending::default();
             let alive = self.gather(&mut pending, last_sync, &mut scratch).await;
             if !pending.is_empty() {
-                self.commit(pending).await;
+                match self.commit(pending).await {
+                    Committed::Durable => {}
+                    // Each try takes a segment: what comes meanwhile goes into one.
+                    Committed::Failed => tokio::time::sleep(FULL_PAUSE).await,
+                    Committed::NoSpace => break,
+                }
                 last_sync = Instant::now();
             } else if pending.stop || !alive {
                 break;
@@ -249,9 +263,9 @@ impl Writer {
     }
 
     /// Makes everything durable, then keeps the promises: acknowledgements and answers.
-    async fn commit(&mut self, pending: Pending) {
+    async fn commit(&mut self, pending: Pending) -> Committed {
         let begun = Instant::now();
-        let outcome = self.sync_until_room().await;
+        let outcome = self.sync_until_room(pending.stop).await;
         meter::journal_fsync(begun.elapsed());
         self.space.journal.store(self.log.bytes(), Ordering::Relaxed);
         match outcome {
@@ -264,20 +278,24 @@ impl Writer {
                     }
                 }
             }
-            Err(error) => self.fail(&error, pending),
+            Err(error) => {
+                self.fail(&error, pending);
+                return if error.is_full() { Committed::NoSpace } else { Committed::Failed };
+            }
         }
+        Committed::Durable
     }
 
     /// Syncs; where the disk is full, again until there is space: nothing is lost by waiting. A shutdown does not
     /// wait.
-    async fn sync_until_room(&mut self) -> Result<(), WriteError> {
+    async fn sync_until_room(&mut self, stops: bool) -> Result<(), WriteError> {
         loop {
             match self.log.sync() {
                 Ok(_) => {
                     self.health.clear(Part::Disk, "full");
                     return Ok(());
                 }
-                Err(error) if error.is_full() && !self.is_stopping() => {
+                Err(error) if error.is_full() && !stops && !self.is_stopping() => {
                     let message = say("ingest.disk.full", &[]);
                     self.health.report(
                         Part::Disk,
@@ -295,14 +313,19 @@ impl Writer {
     /// While the disk is full, cuts still free space; other orders are set aside until there is some.
     async fn serve_cuts(&mut self) {
         tokio::time::sleep(FULL_PAUSE).await;
-        while self.set_aside.len() < SET_ASIDE_MAX {
-            let Ok(order) = self.orders.try_recv() else { break };
-            let Order::Cut(position) = order else {
-                self.set_aside.push_back(order);
-                continue;
-            };
-            if let Err(error) = self.cut(position) {
-                tracing::warn!(%error, "the journal could not be cut; tried again later");
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Cut(position) => {
+                    if let Err(error) = self.cut(position) {
+                        tracing::warn!(%error, "the journal could not be cut; tried again later");
+                    }
+                }
+                Order::Append(..) | Order::Reader(..) if self.set_aside.len() >= SET_ASIDE_MAX => {
+                    tracing::debug!("too many orders wait for space; this one is to come again");
+                }
+                Order::Append(..) | Order::Reader(..) | Order::Stop => {
+                    self.set_aside.push_back(order);
+                }
             }
         }
     }

@@ -66,6 +66,11 @@ impl Inode {
     /// Lengthens the file by blocks that hold `old` bytes, or zeros.
     pub(super) fn reserve(&mut self, len: usize, old: &[u8]) {
         let from = self.cache.len();
+        if self.disk.is_empty() && old.is_empty() {
+            // Zeros that nobody touches cost nothing.
+            self.cache = vec![0; len];
+            self.disk = vec![0; len];
+        }
         self.cache.extend_from_slice(old.get(from..len.min(old.len())).unwrap_or_default());
         self.cache.resize(len.max(from), 0);
         self.disk.truncate(from.max(self.disk_len));

@@ -114,11 +114,29 @@ fn it_opens_on_a_full_disk() {
     log.sync().unwrap();
     disk.crash(Crash::Power);
     disk.set_capacity(Some(0));
-    disk.set_faults(Faults { no_space: ALL, ..Faults::default() });
     let (mut log, _) = open(&disk, &segments_of(2048));
     assert_eq!(read_all(&log), (1..=9).collect::<Vec<_>>());
     append(&mut log, [10]);
     assert!(log.sync().unwrap_err().is_full());
+}
+
+/// Scenario: a file system that copies on write has no space even for bytes that stand there already.
+/// Guarantees: what may not be durable is not shown, and comes back as soon as there is space.
+#[test]
+fn what_cannot_be_made_durable_is_not_shown() {
+    let disk = SimDisk::new(2);
+    let (mut log, _) = open(&disk, &segments_of(2048));
+    append(&mut log, 1..=9);
+    log.sync().unwrap();
+    disk.crash(Crash::Power);
+    disk.set_faults(Faults { no_space: ALL, ..Faults::default() });
+    let refused =
+        Log::open(Arc::new(disk.clone()), Path::new("/log"), segments_of(2048)).unwrap_err();
+    let OpenError::Io { doing: "settle", source, .. } = refused else { panic!("{refused}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    disk.set_faults(Faults::default());
+    let (log, _) = open(&disk, &segments_of(2048));
+    assert_eq!(read_all(&log), (1..=9).collect::<Vec<_>>());
 }
 
 #[test]
