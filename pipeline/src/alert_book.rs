@@ -1,8 +1,9 @@
 //! The alerts that stand, and those that ended lately: what the alert list shows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use bincode::{Decode, Encode};
+use bincode::Decode;
 use rules::{Alert, AlertState};
 
 /// How long a resolved alert is listed, nanoseconds of journal time: 24 hours.
@@ -11,10 +12,11 @@ const LISTED_NANOS: i64 = 86_400_000_000_000;
 const LISTED_MAX: usize = 10_000;
 
 /// The alerts that stand, and those that ended in the last 24 hours.
-#[derive(Debug, Default, Encode, Decode)]
+#[derive(Debug, Default, Decode)]
 pub struct AlertBook {
     firing: BTreeMap<Box<str>, Alert>,
-    resolved: VecDeque<Alert>,
+    /// Shared with a snapshot that is being copied.
+    resolved: VecDeque<Arc<Alert>>,
 }
 
 impl AlertBook {
@@ -26,12 +28,22 @@ impl AlertBook {
             }
             AlertState::Resolved => {
                 self.firing.remove(&alert.id);
-                self.resolved.push_back(alert.clone());
-                if self.resolved.len() > LISTED_MAX {
-                    self.resolved.pop_front();
-                }
+                self.list(alert.clone());
             }
         }
+    }
+
+    /// Lists an alert that has ended.
+    pub(crate) fn list(&mut self, alert: Alert) {
+        self.resolved.push_back(Arc::new(alert));
+        if self.resolved.len() > LISTED_MAX {
+            self.resolved.pop_front();
+        }
+    }
+
+    /// Returns the alerts that ended lately, the oldest first.
+    pub(crate) const fn resolved_list(&self) -> &VecDeque<Arc<Alert>> {
+        &self.resolved
     }
 
     /// Drops what ended more than 24 hours before journal time `now`.
@@ -55,7 +67,7 @@ impl AlertBook {
 
     /// Returns the alerts that ended lately, the newest first.
     pub fn resolved(&self) -> impl Iterator<Item = &Alert> {
-        self.resolved.iter().rev()
+        self.resolved.iter().rev().map(|alert| &**alert)
     }
 
     /// Returns how many stand.

@@ -1,16 +1,16 @@
 //! Another configuration takes effect: states move over, alerts of changed rules end, registered devices appear.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use telemetry::registry::Device as Registered;
 
 use crate::config::{ActiveConfig, Measurement};
 use crate::core::Pipeline;
-use crate::device::{Device, NO_MEASUREMENT, NO_PROFILE, Shard, Watching, device_hash};
+use crate::device::{Device, NO_MEASUREMENT, NO_PROFILE, device_hash};
 use crate::intake::profile_of;
 use crate::outbox::OutboxRecord;
 use crate::reading::site_of;
+use crate::shard::{Shard, watching_of};
 
 /// How an old configuration's profiles and measurements stand in a new one.
 #[derive(Default)]
@@ -30,6 +30,7 @@ struct Move {
 impl Pipeline {
     /// Makes a configuration the active one.
     pub(crate) fn activate(&mut self, config: &Arc<ActiveConfig>, out: &mut OutboxRecord) {
+        self.drop_snapshot();
         let old = self.config.replace(Arc::clone(config));
         let carried =
             old.as_ref().map(|old| old.rules.carried_into(&config.rules)).unwrap_or_default();
@@ -39,14 +40,13 @@ impl Pipeline {
                 move_device(device, config, &moves);
             }
         }
-        let mut shared = Shared::default();
         for place in self.devices_in_order() {
-            self.carry_states(place, (config, &carried, &mut shared), out);
+            self.carry_states(place, (config, &carried), out);
         }
         self.place_anew(config);
         self.add_registered(config);
         for place in self.devices_in_order() {
-            self.watch(config, place, &mut shared);
+            self.watch(config, place);
             self.arm(config, place);
         }
     }
@@ -61,11 +61,10 @@ impl Pipeline {
                 continue;
             }
             device.is_armed = false;
-            let group = config
-                .device(&device.tenant, &device.name)
-                .and_then(|known| known.group.as_deref());
-            let shard = self.shard_of(&device.tenant, &device.name, group);
-            let hash = device_hash(&device.tenant, &device.name);
+            let hash = device.hash();
+            let known = config.device(device.tenant(), device.name());
+            let group = known.and_then(|known| known.group.as_deref());
+            let shard = self.shard_of(device.tenant(), hash, group);
             if let Some(shard) = self.shards.get_mut(shard) {
                 shard.add(hash, device);
             }
@@ -76,16 +75,16 @@ impl Pipeline {
     fn carry_states(
         &mut self,
         place: (usize, u32),
-        (config, carried, shared): (&ActiveConfig, &[Option<u16>], &mut Shared),
+        (config, carried): (&ActiveConfig, &[Option<u16>]),
         out: &mut OutboxRecord,
     ) {
         let at = self.journal_time();
         let Some(device) = self.device_mut(place) else { return };
-        let states = std::mem::take(&mut device.states);
+        let states = device.take_states();
         if states.is_empty() {
             return;
         }
-        let watching = shared.watching(config, device);
+        let watching = watching_of(config, device);
         let bound = config.rules.of_profile(usize::from(device.profile));
         let watched: Vec<u16> = watching
             .iter()
@@ -113,8 +112,8 @@ impl Pipeline {
     fn add_registered(&mut self, config: &ActiveConfig) {
         for known in config.registry.iter() {
             let Some(profile) = profile_of(config, known) else { continue };
-            let shard = self.shard_of(&known.tenant, &known.device, known.group.as_deref());
             let hash = device_hash(&known.tenant, &known.device);
+            let shard = self.shard_of(&known.tenant, hash, known.group.as_deref());
             let (newest_at, heard_live_ms) = (self.now, self.clocks.live_ms(0));
             let Some(shard) = self.shards.get_mut(shard) else { continue };
             let measurement =
@@ -136,40 +135,16 @@ impl Pipeline {
         device.profile = profile;
         // The interval, and so the silence deadline, is the profile's.
         device.is_armed = false;
-        self.watch(config, place, &mut Shared::default());
+        self.watch(config, place);
         // Also where what it says now has no value, and so is not heard.
         self.arm(config, place);
     }
 
     /// Gives a device the list of rules that watch it.
-    pub(crate) fn watch(
-        &mut self,
-        config: &ActiveConfig,
-        place: (usize, u32),
-        shared: &mut Shared,
-    ) {
-        if let Some(device) = self.device_mut(place) {
-            device.watching = Watching(Some(shared.watching(config, device)));
+    pub(crate) fn watch(&mut self, config: &ActiveConfig, place: (usize, u32)) {
+        if let Some(shard) = self.shards.get_mut(place.0) {
+            shard.watch(config, place.1);
         }
-    }
-}
-
-/// Lists of watching rules, one for all devices with the same.
-#[derive(Debug, Default)]
-pub(crate) struct Shared(HashMap<Vec<u16>, Arc<[u16]>>);
-
-impl Shared {
-    fn watching(&mut self, config: &ActiveConfig, device: &Device) -> Arc<[u16]> {
-        let list = match device.profile {
-            NO_PROFILE => Vec::new(),
-            profile => config.rules.watching(
-                usize::from(profile),
-                &device.tenant,
-                &device.site,
-                &device.name,
-            ),
-        };
-        Arc::clone(self.0.entry(list).or_insert_with_key(|list| list.as_slice().into()))
     }
 }
 
@@ -193,9 +168,9 @@ fn moves(old: &ActiveConfig, config: &ActiveConfig) -> Moves {
 }
 
 fn move_device(device: &mut Device, config: &ActiveConfig, moves: &Moves) {
-    let known: Option<&Registered> = config.device(&device.tenant, &device.name);
+    let known: Option<&Registered> = config.device(device.tenant(), device.name());
     if let Some(site) = known.and_then(|known| known.site.as_deref()) {
-        device.site = site.into();
+        device.set_site(site);
     }
     device.profile =
         moves.profiles.get(usize::from(device.profile)).copied().flatten().unwrap_or(NO_PROFILE);

@@ -10,10 +10,14 @@ use crate::account::Account;
 use crate::alert_book::AlertBook;
 use crate::clock::Clocks;
 use crate::config::ActiveConfig;
-use crate::device::{Device, Shard, device_hash};
+use crate::device::{Device, device_hash};
+use crate::identity::Kept;
 use crate::letter::{LetterLimits, Letters};
+use crate::newest::Draft;
 use crate::outbox::OutboxRecord;
 use crate::record::{Record, RecordError, Tick, Uplink};
+use crate::shard::Shard;
+use crate::snapshot::Copying;
 
 /// The head of a journal record, as the log gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,13 +97,16 @@ pub struct Pipeline {
     pub(crate) engine: String,
     /// Letters set aside by the record being applied.
     pub(crate) letter_number: u32,
+    /// The snapshot being copied.
+    pub(crate) copying: Option<Box<Copying>>,
     pub(crate) scratch: Scratch,
 }
 
 /// Memory that is used again from reading to reading.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    pub(crate) hashes: Vec<u32>,
+    pub(crate) seen: Vec<Option<Kept>>,
+    pub(crate) newest: Draft,
     pub(crate) values: Vec<Option<f64>>,
     pub(crate) part: OutboxRecord,
     pub(crate) alerts: OutboxRecord,
@@ -120,6 +127,7 @@ impl Pipeline {
             position: 0,
             engine: String::new(),
             letter_number: 0,
+            copying: None,
             scratch: Scratch::default(),
         }
     }
@@ -226,19 +234,26 @@ impl Pipeline {
     }
 
     /// Returns the shard of a partition key. The key is the device, unless the registry names a group.
-    pub(crate) fn shard_of(&self, tenant: &str, device: &str, group: Option<&str>) -> usize {
-        let hash =
-            group.map_or_else(|| device_hash(tenant, device), |group| device_hash(tenant, group));
-        let shards = u64::try_from(self.shards.len()).unwrap_or(1).max(1);
-        usize::try_from(hash % shards).unwrap_or(0)
+    /// `hash` is the device's own.
+    pub(crate) fn shard_of(&self, tenant: &str, hash: u64, group: Option<&str>) -> usize {
+        shard_of(self.shards.len(), tenant, hash, group)
     }
 
+    /// Borrows a device for a change; every change of one device goes through here.
     pub(crate) fn device_mut(&mut self, place: (usize, u32)) -> Option<&mut Device> {
+        if let Some(copying) = &mut self.copying {
+            copying.before_change(&self.shards, place);
+        }
         self.shards.get_mut(place.0)?.get_mut(place.1)
     }
 
     pub(crate) fn device(&self, place: (usize, u32)) -> Option<&Device> {
         self.shards.get(place.0)?.get(place.1)
+    }
+
+    /// Returns the entries of the profile's bound rules that watch a device.
+    pub(crate) fn watching(&self, place: (usize, u32)) -> Option<Arc<[u16]>> {
+        self.shards.get(place.0)?.watching(place.1)
     }
 
     /// Returns every device, ordered by tenant, name and measurement: an order that no shard count changes.
@@ -248,10 +263,17 @@ impl Pipeline {
             places.extend(
                 (0..)
                     .zip(&held.devices)
-                    .map(|(at, one)| (&one.tenant, &one.name, one.measurement, (shard, at))),
+                    .map(|(at, one)| (one.tenant(), one.name(), one.measurement, (shard, at))),
             );
         }
         places.sort_unstable();
         places.into_iter().map(|(_, _, _, place)| place).collect()
     }
+}
+
+/// As [`Pipeline::shard_of`], for so many shards.
+pub(crate) fn shard_of(shards: usize, tenant: &str, hash: u64, group: Option<&str>) -> usize {
+    let key = group.map_or(hash, |group| device_hash(tenant, group));
+    let shards = u64::try_from(shards).unwrap_or(1).max(1);
+    usize::try_from(key % shards).unwrap_or(0)
 }

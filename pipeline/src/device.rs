@@ -1,17 +1,14 @@
-//! What is remembered of one device, and the shards that hold the devices.
+//! What is remembered of one device.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use bincode::{BorrowDecode, Decode, Encode};
-use hashbrown::HashTable;
+use bincode::{Decode, Encode};
 use rules::RuleState;
 use telemetry::hash::hash64_parts;
-use telemetry::reading::Value;
 
 use crate::config::ActiveConfig;
 use crate::identity::Memory;
+use crate::newest::Newest;
 
 /// Index of a profile that is gone: the next uplink brings another.
 pub(crate) const NO_PROFILE: u16 = u16::MAX;
@@ -19,19 +16,6 @@ pub(crate) const NO_PROFILE: u16 = u16::MAX;
 pub(crate) const NO_MEASUREMENT: u16 = u16::MAX;
 /// A time that is not there.
 pub(crate) const NEVER: i64 = i64::MIN;
-
-/// The newest good value of a property.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Latest {
-    /// Its `sampled_at`, nanoseconds; `i64::MIN`: none yet.
-    pub at_nanos: i64,
-    /// The value.
-    pub value: Option<Value>,
-}
-
-impl Latest {
-    const NONE: Self = Self { at_nanos: NEVER, value: None };
-}
 
 /// A reading without a time to be trusted, remembered for ten minutes of journal time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -41,69 +25,81 @@ pub(crate) struct Untimed {
     pub(crate) received_at: i64,
 }
 
-/// State of one device in one measurement; a device that has two measurements has two states.
+/// Tenant, name and site in one allocation: most are shorter than what an allocation takes of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Tenant, name, site.
+    text: Box<str>,
+    name_at: u32,
+    site_at: u32,
+}
+
+impl Names {
+    pub(crate) fn new(tenant: &str, name: &str, site: &str) -> Self {
+        let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let (name_at, site_at) = (short(tenant.len()), short(tenant.len() + name.len()));
+        let mut text = String::with_capacity(tenant.len() + name.len() + site.len());
+        [tenant, name, site].iter().for_each(|part| text.push_str(part));
+        Self { text: text.into(), name_at, site_at }
+    }
+
+    fn part(&self, from: u32, to: Option<u32>) -> &str {
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        let to = to.map_or(self.text.len(), place);
+        self.text.get(place(from)..to).unwrap_or_default()
+    }
+}
+
+/// What few devices have, so that the others need no place for it.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub(crate) struct Rare {
+    /// `began_at` of the last silence raised, so that no two have the same.
+    pub(crate) silent_from: i64,
+    /// The last readings without a time.
+    pub(crate) untimed: VecDeque<Untimed>,
+    /// States that are not normal, by the index of the rule in its set, in that order.
+    pub(crate) states: Vec<(u16, RuleState)>,
+}
+
+impl Default for Rare {
+    fn default() -> Self {
+        Self { silent_from: NEVER, untimed: VecDeque::new(), states: Vec::new() }
+    }
+}
+
+impl Rare {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.silent_from == NEVER && self.untimed.is_empty() && self.states.is_empty()
+    }
+}
+
+/// State of one device in one measurement; a device that has two measurements has two states.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Device {
-    pub(crate) tenant: Box<str>,
-    pub(crate) name: Box<str>,
-    pub(crate) site: Box<str>,
+    pub(crate) names: Names,
     /// Index of the measurement in the active configuration.
     pub(crate) measurement: u16,
     /// Index of the profile that decoded it last.
     pub(crate) profile: u16,
     /// Clock of liveness: 0 all sources, else source + 1.
     pub(crate) clock: u16,
+    /// Whether a silence deadline of this device waits in its clock's heap; derived.
+    pub(crate) is_armed: bool,
+    /// Which list of its shard says what rules watch this device; derived from the configuration.
+    pub(crate) watching: u32,
     /// Live milliseconds of that clock when the device was last heard.
     pub(crate) heard_live_ms: u64,
     /// Journal time when it was last heard, nanoseconds; `NEVER`: not yet.
     pub(crate) heard_at: i64,
     /// `sampled_at` of the newest reading; of a device never heard, the activation.
     pub(crate) newest_at: i64,
-    /// `began_at` of the last silence raised, so that no two have the same.
-    pub(crate) silent_from: i64,
     pub(crate) sequence: Option<i64>,
     /// Position of the last uplink that brought readings, and how many: untrusted times are told apart by it.
     pub(crate) last_position: u64,
     pub(crate) in_position: u32,
-    /// By slot of the property in the measurement.
-    pub(crate) latest: Vec<Latest>,
+    pub(crate) newest: Newest,
     pub(crate) memory: Memory,
-    pub(crate) untimed: VecDeque<Untimed>,
-    /// States that are not normal, by the index of the rule in its set, in that order.
-    pub(crate) states: Vec<(u16, RuleState)>,
-    /// Entries of the profile's bound rules that watch this device; derived from the configuration.
-    pub(crate) watching: Watching,
-    /// Whether a silence deadline of this device waits in its clock's heap; derived.
-    pub(crate) is_armed: bool,
-}
-
-/// A list shared by all devices with the same scope; not part of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Watching(pub(crate) Option<Arc<[u16]>>);
-
-impl Encode for Watching {
-    fn encode<E: bincode::enc::Encoder>(
-        &self,
-        _: &mut E,
-    ) -> Result<(), bincode::error::EncodeError> {
-        Ok(())
-    }
-}
-
-impl<C> Decode<C> for Watching {
-    fn decode<D: bincode::de::Decoder<Context = C>>(
-        _: &mut D,
-    ) -> Result<Self, bincode::error::DecodeError> {
-        Ok(Self::default())
-    }
-}
-
-impl<'de, C> BorrowDecode<'de, C> for Watching {
-    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
-        _: &mut D,
-    ) -> Result<Self, bincode::error::DecodeError> {
-        Ok(Self::default())
-    }
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
 impl Device {
@@ -114,59 +110,88 @@ impl Device {
         profile: u16,
     ) -> Self {
         let measurement = config.place(profile).map_or(NO_MEASUREMENT, |place| place.measurement);
-        Self::in_measurement((tenant, name, site), measurement, slots(config, measurement), profile)
+        let newest = Newest::new(slots(config, measurement));
+        Self::in_measurement(Names::new(tenant, name, site), (measurement, profile), newest)
     }
 
-    fn in_measurement(
-        (tenant, name, site): (&str, &str, &str),
-        measurement: u16,
-        slots: usize,
-        profile: u16,
+    pub(crate) fn in_measurement(
+        names: Names,
+        (measurement, profile): (u16, u16),
+        newest: Newest,
     ) -> Self {
         Self {
-            tenant: tenant.into(),
-            name: name.into(),
-            site: site.into(),
+            names,
             measurement,
             profile,
             clock: 0,
+            is_armed: false,
+            watching: 0,
             heard_live_ms: 0,
             heard_at: NEVER,
             newest_at: NEVER,
-            silent_from: NEVER,
             sequence: None,
             last_position: 0,
             in_position: 0,
-            latest: vec![Latest::NONE; slots],
+            newest,
             memory: Memory::default(),
-            untimed: VecDeque::new(),
-            states: Vec::new(),
-            watching: Watching::default(),
-            is_armed: false,
+            rare: None,
         }
+    }
+
+    pub(crate) fn tenant(&self) -> &str {
+        self.names.part(0, Some(self.names.name_at))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.names.part(self.names.name_at, Some(self.names.site_at))
+    }
+
+    pub(crate) fn site(&self) -> &str {
+        self.names.part(self.names.site_at, None)
+    }
+
+    pub(crate) fn set_site(&mut self, site: &str) {
+        if self.site() != site {
+            self.names = Names::new(self.tenant(), self.name(), site);
+        }
+    }
+
+    /// Returns the stable hash of the device.
+    pub(crate) fn hash(&self) -> u64 {
+        device_hash(self.tenant(), self.name())
     }
 
     /// Carries values and memory over to a measurement whose properties moved: `places[old]` is the new slot.
     pub(crate) fn rearrange(&mut self, places: &[Option<usize>], properties: usize) {
-        let mut moved = vec![Latest::NONE; properties];
-        for (latest, place) in self.latest.drain(..).zip(places) {
-            if let Some(slot) = place.and_then(|place| moved.get_mut(place)) {
-                *slot = latest;
-            }
-        }
-        self.latest = moved;
+        self.newest.rearrange(places, properties);
         self.memory.rearrange(places, properties);
     }
 
-    pub(crate) fn watching(&self) -> Option<Arc<[u16]>> {
-        self.watching.0.clone()
+    /// Returns what few devices have, with room for it.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn states(&self) -> &[(u16, RuleState)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.states)
+    }
+
+    /// Returns the alerts of this device that stand.
+    pub(crate) fn alerts(&self) -> impl Iterator<Item = &rules::Alert> {
+        self.states().iter().filter_map(|(_, state)| state.alert())
+    }
+
+    /// Takes all states that are not normal.
+    pub(crate) fn take_states(&mut self) -> Vec<(u16, RuleState)> {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.states)).unwrap_or_default()
     }
 
     /// Returns the state of a rule, normal where none is kept.
     pub(crate) fn take_state(&mut self, rule: u16) -> RuleState {
-        match self.states.binary_search_by_key(&rule, |(known, _)| *known) {
+        let Some(rare) = &mut self.rare else { return RuleState::default() };
+        match rare.states.binary_search_by_key(&rule, |(known, _)| *known) {
             Ok(at) => {
-                self.states.get_mut(at).map(|(_, state)| std::mem::take(state)).unwrap_or_default()
+                rare.states.get_mut(at).map(|(_, state)| std::mem::take(state)).unwrap_or_default()
             }
             Err(_) => RuleState::default(),
         }
@@ -174,24 +199,32 @@ impl Device {
 
     /// Puts a rule's state back; a normal one needs no place.
     pub(crate) fn put_state(&mut self, rule: u16, state: RuleState) {
-        match self.states.binary_search_by_key(&rule, |(known, _)| *known) {
+        if self.rare.is_none() && state.is_normal() {
+            return;
+        }
+        let states = &mut self.rare_mut().states;
+        match states.binary_search_by_key(&rule, |(known, _)| *known) {
             Ok(at) if state.is_normal() => {
-                self.states.remove(at);
+                states.remove(at);
             }
             Ok(at) => {
-                if let Some(slot) = self.states.get_mut(at) {
+                if let Some(slot) = states.get_mut(at) {
                     slot.1 = state;
                 }
             }
             Err(_) if state.is_normal() => {}
-            Err(at) => self.states.insert(at, (rule, state)),
+            Err(at) => states.insert(at, (rule, state)),
+        }
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
         }
     }
 
     /// Returns since when the device is silent: its newest reading, unless a silence was raised from it already
     /// and something older came since; then when that came.
     pub(crate) fn silent_since(&self) -> i64 {
-        if self.newest_at == self.silent_from {
+        let silent_from = self.rare.as_ref().map_or(NEVER, |rare| rare.silent_from);
+        if self.newest_at == silent_from {
             self.heard_at.max(self.newest_at)
         } else {
             self.newest_at
@@ -200,18 +233,21 @@ impl Device {
 
     /// Returns whether a rule's state is kept, that is, not normal.
     pub(crate) fn has_state(&self, rule: u16) -> bool {
-        self.states.binary_search_by_key(&rule, |(known, _)| *known).is_ok()
+        self.states().binary_search_by_key(&rule, |(known, _)| *known).is_ok()
     }
 
     /// Returns bytes on heap and stack.
     pub(crate) fn bytes(&self) -> usize {
-        let text = self.tenant.len() + self.name.len() + self.site.len();
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            size_of::<Rare>()
+                + rare.untimed.capacity() * size_of::<Untimed>()
+                + rare.states.capacity() * size_of::<(u16, RuleState)>()
+        });
         size_of::<Self>()
-            + text
-            + self.latest.capacity() * size_of::<Latest>()
+            + self.names.text.len()
+            + self.newest.heap_bytes()
             + self.memory.heap_bytes()
-            + self.untimed.capacity() * size_of::<Untimed>()
-            + self.states.capacity() * size_of::<(u16, RuleState)>()
+            + rare
     }
 }
 
@@ -225,101 +261,21 @@ pub(crate) fn device_hash(tenant: &str, device: &str) -> u64 {
     hash64_parts(&[tenant.as_bytes(), device.as_bytes()])
 }
 
-/// One shard: a plain struct without locks. Which devices it holds is decided by the partition key alone.
-#[derive(Debug, Default)]
-pub(crate) struct Shard {
-    pub(crate) devices: Vec<Device>,
-    index: HashTable<u32>,
-    /// By clock: when a device's silence may be long enough; entries may be outdated and are checked when due.
-    silence: Vec<BinaryHeap<Reverse<(u64, u32)>>>,
-}
-
-impl Shard {
-    /// Finds the state of a device in a measurement.
-    pub(crate) fn find(
-        &self,
-        hash: u64,
-        (tenant, device): (&str, &str),
-        measurement: u16,
-    ) -> Option<u32> {
-        let same = |at: &u32| {
-            let known = self.get(*at);
-            known.is_some_and(|known| {
-                *known.name == *device
-                    && known.measurement == measurement
-                    && *known.tenant == *tenant
-            })
-        };
-        self.index.find(hash, same).copied()
-    }
-
-    pub(crate) fn add(&mut self, hash: u64, device: Device) -> u32 {
-        let at = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
-        self.devices.push(device);
-        let devices = &self.devices;
-        let rehash = |at: &u32| {
-            let known = usize::try_from(*at).ok().and_then(|at| devices.get(at));
-            known.map_or(0, |known| device_hash(&known.tenant, &known.name))
-        };
-        self.index.insert_unique(hash, at, rehash);
-        at
-    }
-
-    pub(crate) fn get(&self, at: u32) -> Option<&Device> {
-        self.devices.get(usize::try_from(at).ok()?)
-    }
-
-    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Device> {
-        self.devices.get_mut(usize::try_from(at).ok()?)
-    }
-
-    pub(crate) fn arm(&mut self, clock: u16, due_ms: u64, at: u32) {
-        let clock = usize::from(clock);
-        if self.silence.len() <= clock {
-            self.silence.resize_with(clock + 1, BinaryHeap::new);
-        }
-        if let Some(heap) = self.silence.get_mut(clock) {
-            heap.push(Reverse((due_ms, at)));
-        }
-    }
-
-    /// Takes the next device whose silence may be long enough at `live_ms` of a clock.
-    pub(crate) fn pop_due(&mut self, clock: u16, live_ms: u64) -> Option<u32> {
-        let heap = self.silence.get_mut(usize::from(clock))?;
-        let Reverse((due, _)) = heap.peek()?;
-        if *due > live_ms {
-            return None;
-        }
-        heap.pop().map(|Reverse((_, at))| at)
-    }
-
-    pub(crate) fn clocks(&self) -> u16 {
-        u16::try_from(self.silence.len()).unwrap_or(u16::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_size_of_a_device_is_known() {
-        assert!(size_of::<Device>() <= 296, "{}", size_of::<Device>());
-        assert_eq!(size_of::<Latest>(), 32);
+        assert!(size_of::<Device>() <= 192, "{}", size_of::<Device>());
     }
 
     #[test]
-    fn devices_are_found_by_tenant_name_and_measurement() {
-        let mut shard = Shard::default();
-        for n in 0..500 {
-            let (tenant, name) = (format!("t{}", n % 3), format!("d{n}"));
-            shard.add(
-                device_hash(&tenant, &name),
-                Device::in_measurement((&tenant, &name, "s"), 0, 1, 0),
-            );
-        }
-        assert_eq!(shard.find(device_hash("t1", "d7"), ("t1", "d7"), 0), Some(7));
-        assert_eq!(shard.find(device_hash("t1", "d7"), ("t1", "d7"), 1), None);
-        assert_eq!(shard.find(device_hash("t2", "d7"), ("t2", "d7"), 0), None);
+    fn names_are_told_apart() {
+        let newest = Newest::new(1);
+        let mut device = Device::in_measurement(Names::new("田", "d1", ""), (0, 0), newest);
+        device.set_site("东");
+        assert_eq!([device.tenant(), device.name(), device.site()], ["田", "d1", "东"]);
+        assert_eq!(device.hash(), device_hash("田", "d1"));
     }
 }

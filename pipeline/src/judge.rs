@@ -5,7 +5,7 @@ use telemetry::time::EventTime;
 
 use crate::config::ActiveConfig;
 use crate::core::Pipeline;
-use crate::device::{Device, NEVER};
+use crate::device::Device;
 use crate::intake::Context;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::reading::Owner;
@@ -19,7 +19,7 @@ impl Pipeline {
         (index, sampled_at, values): (u32, EventTime, &[Option<f64>]),
         out: &mut OutboxRecord,
     ) {
-        let Some(watching) = self.device(owner.place).and_then(Device::watching) else { return };
+        let Some(watching) = self.watching(owner.place) else { return };
         let received_at = ctx.uplink.received_at;
         let seen = Observed { sampled_at, received_at, values };
         let bound = ctx.config.rules.of_profile(usize::from(ctx.profile));
@@ -45,7 +45,7 @@ impl Pipeline {
     pub(crate) fn judge_silence(&mut self, out: &mut OutboxRecord) {
         let Some(config) = self.config.clone() else { return };
         for (place, live_ms) in self.take_due() {
-            let Some(watching) = self.device(place).and_then(Device::watching) else { continue };
+            let Some(watching) = self.watching(place) else { continue };
             let now = self.journal_time();
             let profile = self.device(place).map_or(0, |device| usize::from(device.profile));
             let mut raised_from = None;
@@ -62,7 +62,7 @@ impl Pipeline {
                     now,
                 };
                 let mut state = device.take_state(rule.rule_index());
-                let known = config.device(&device.tenant, &device.name);
+                let known = config.device(device.tenant(), device.name());
                 let alert = rule.judge_silence(&mut state, &silence, &subject_of(device, known));
                 device.put_state(rule.rule_index(), state);
                 if let Some(alert) = alert {
@@ -71,7 +71,7 @@ impl Pipeline {
                 }
             }
             if let (Some(since), Some(device)) = (raised_from, self.device_mut(place)) {
-                device.silent_from = since;
+                device.rare_mut().silent_from = since;
             }
             self.arm(&config, place);
         }
@@ -81,7 +81,7 @@ impl Pipeline {
     fn take_due(&mut self) -> Vec<((usize, u32), u64)> {
         let mut due = Vec::new();
         for shard in 0..self.shards.len() {
-            let clocks = self.shards.get(shard).map_or(0, crate::device::Shard::clocks);
+            let clocks = self.shards.get(shard).map_or(0, crate::shard::Shard::clocks);
             for clock in 0..clocks {
                 let live_ms = self.clocks.live_ms(clock);
                 while let Some(at) =
@@ -101,7 +101,7 @@ impl Pipeline {
     }
 
     fn name_of(&self, place: (usize, u32)) -> Option<(&str, &str)> {
-        self.device(place).map(|device| (&*device.tenant, &*device.name))
+        self.device(place).map(|device| (device.tenant(), device.name()))
     }
 
     /// Begins a device's silence anew: it has just been heard over a source.
@@ -121,26 +121,10 @@ impl Pipeline {
         }
     }
 
-    /// Lets the device wait for its next silence deadline, if a rule that is quiet now watches its silence.
+    /// Lets the device wait for its next silence deadline.
     pub(crate) fn arm(&mut self, config: &ActiveConfig, place: (usize, u32)) {
-        let Some(device) = self.device(place) else { return };
-        // One that has never said anything, like a gateway named by its topic, cannot fall silent.
-        if device.newest_at == NEVER {
-            return;
-        }
-        let Some(watching) = device.watching() else { return };
-        let bound = config.rules.of_profile(usize::from(device.profile));
-        let quiet = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));
-        let limits = quiet
-            .filter(|rule| !device.has_state(rule.rule_index()))
-            .filter_map(|rule| rule.silence_ms_max());
-        let Some(least) = limits.min() else { return };
-        let (clock, due) = (device.clock, device.heard_live_ms.saturating_add(least));
         if let Some(shard) = self.shards.get_mut(place.0) {
-            shard.arm(clock, due, place.1);
-        }
-        if let Some(device) = self.device_mut(place) {
-            device.is_armed = true;
+            shard.arm(config, place.1);
         }
     }
 
@@ -176,9 +160,9 @@ fn subject_of<'a>(
     known: Option<&'a telemetry::registry::Device>,
 ) -> Subject<'a> {
     Subject {
-        tenant: &device.tenant,
-        site: &device.site,
-        device: &device.name,
+        tenant: device.tenant(),
+        site: device.site(),
+        device: device.name(),
         name: known.and_then(|known| known.name.as_deref()),
         region: known.and_then(|known| known.region.as_deref()),
     }

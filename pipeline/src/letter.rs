@@ -159,6 +159,16 @@ pub struct Letters {
     points: BTreeSet<(u64, u32)>,
     bytes: u64,
     of_device: HashMap<String, OfDevice>,
+    /// Kept while a copy of the list is being made.
+    removed: Option<Removed>,
+}
+
+/// What has left the list since a copy of it began.
+#[derive(Debug)]
+struct Removed {
+    /// The copy holds what was set aside up to here.
+    position: u64,
+    letters: BTreeMap<(u64, u32), Letter>,
 }
 
 #[derive(Debug, Default)]
@@ -213,6 +223,9 @@ impl Letters {
 
     fn remove(&mut self, key: (u64, u32)) -> Option<Letter> {
         let letter = self.open.remove(&key)?;
+        if let Some(removed) = self.removed.as_mut().filter(|removed| key.0 <= removed.position) {
+            removed.letters.insert(key, letter.clone());
+        }
         if let Some(point) = letter.point {
             self.points.remove(&point);
         }
@@ -227,6 +240,21 @@ impl Letters {
             }
         }
         Some(letter)
+    }
+
+    /// Begins to keep what leaves the list, for a copy of the letters up to a position; `None`: ends it.
+    pub(crate) fn keep_removed(&mut self, position: Option<u64>) {
+        self.removed = position.map(|position| Removed { position, letters: BTreeMap::new() });
+    }
+
+    /// Returns the next letter of a copy after `key`, as the list was when the journal stood at `position`.
+    pub(crate) fn next_of_copy(&self, key: Option<(u64, u32)>, position: u64) -> Option<&Letter> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (from, Bound::Included((position, u32::MAX)));
+        let open = self.open.range(range).next();
+        let removed = self.removed.as_ref().and_then(|removed| removed.letters.range(range).next());
+        let next = open.into_iter().chain(removed).min_by_key(|(key, _)| **key);
+        next.map(|(_, letter)| letter)
     }
 
     /// Returns the open letters, oldest first.

@@ -10,14 +10,14 @@ use telemetry::time::EventTime;
 use telemetry::topic::is_name;
 
 use crate::account::Reason;
-use crate::change::Shared;
 use crate::clock::clock_of;
 use crate::config::UnknownDevice;
 use crate::core::Pipeline;
 use crate::device::{Device, NO_MEASUREMENT, device_hash};
-use crate::identity::hash_value;
+use crate::identity::Kept;
 use crate::intake::{Context, Fault, SITE, marker};
 use crate::letter::Subject;
+use crate::newest::Draft;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::repeat::{Fate, timed_fate, untimed_fate};
 use crate::time_policy::{judge_time, time_of};
@@ -126,8 +126,8 @@ impl Pipeline {
         name: &str,
         known: Option<&Registered>,
     ) -> (usize, u32) {
-        let shard = self.shard_of(ctx.tenant, name, known.and_then(|known| known.group.as_deref()));
         let hash = device_hash(ctx.tenant, name);
+        let shard = self.shard_of(ctx.tenant, hash, known.and_then(|known| known.group.as_deref()));
         let measurement =
             ctx.config.place(ctx.profile).map_or(NO_MEASUREMENT, |place| place.measurement);
         let found = self
@@ -141,7 +141,7 @@ impl Pipeline {
         let device =
             Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
         let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
-        self.watch(ctx.config, place, &mut Shared::default());
+        self.watch(ctx.config, place);
         place
     }
 
@@ -204,27 +204,27 @@ impl Pipeline {
         reading: &Reading,
         stamp: &Stamp,
     ) -> Fate {
-        let mut hashes = std::mem::take(&mut self.scratch.hashes);
-        hashes.clear();
-        hashes.resize(self.device(owner.place).map_or(0, |device| device.latest.len()), 0);
-        for seen in &reading.observations {
-            let slot = ctx.slot(seen.property).and_then(|slot| hashes.get_mut(slot));
-            if let (Some(value), Some(slot)) = (&seen.value, slot) {
-                *slot = hash_value(value);
+        let mut seen = std::mem::take(&mut self.scratch.seen);
+        seen.clear();
+        seen.resize(self.device(owner.place).map_or(0, |device| device.newest.slots()), None);
+        for one in &reading.observations {
+            let slot = ctx.slot(one.property).and_then(|slot| seen.get_mut(slot));
+            if let (Some(value), Some(slot)) = (&one.value, slot) {
+                *slot = Some(Kept::of(value));
             }
         }
         let most = ctx.config.identity_memory;
         let replaces = ctx.redrive == Some(Subject::Point);
         let fate = match self.device_mut(owner.place) {
             Some(device) if stamp.flag.is_none() => {
-                timed_fate(device, stamp.at_nanos, &hashes, (most, replaces))
+                timed_fate(device, stamp.at_nanos, &seen, (most, replaces))
             }
             Some(device) => {
-                untimed_fate(device, reading.sequence, &hashes, (most, ctx.uplink.received_at))
+                untimed_fate(device, reading.sequence, &seen, (most, ctx.uplink.received_at))
             }
             None => Fate::News,
         };
-        self.scratch.hashes = hashes;
+        self.scratch.seen = seen;
         fate
     }
 
@@ -241,19 +241,23 @@ impl Pipeline {
         values.clear();
         values.resize(profile.properties.len(), None);
         let mut late = 0;
+        let mut draft = std::mem::take(&mut self.scratch.newest);
         if let Some(device) = self.device_mut(owner.place) {
-            late = flag_and_note(ctx, device, (&mut reading, stamp.at_nanos), &mut values);
+            device.newest.change(&mut draft, |newest| {
+                late = flag_and_note(ctx, newest, (&mut reading, stamp.at_nanos), &mut values);
+            });
             device.newest_at = device.newest_at.max(stamp.at_nanos);
         }
+        self.scratch.newest = draft;
         self.hear(ctx, owner.place);
         self.account.late += late;
         self.account.points += 1;
         if let Some(device) = self.device(owner.place) {
             let tags = tags_of(profile, &reading, owner.known);
             let head = PointHead {
-                tenant: &device.tenant,
-                site: &device.site,
-                device: &device.name,
+                tenant: device.tenant(),
+                site: device.site(),
+                device: device.name(),
                 tags: &tags,
             };
             out.push_with(EntryKind::Point, ctx.is_redriven(), index, |bytes| {
@@ -279,18 +283,17 @@ impl Pipeline {
 /// Adds the flag `late`, notes good values as the newest, and hands them to the rules; returns how many are late.
 fn flag_and_note(
     ctx: &Context<'_>,
-    device: &mut Device,
+    newest: &mut Draft,
     (reading, at): (&mut Reading, i64),
     values: &mut [Option<f64>],
 ) -> u64 {
     let mut late = 0;
     for seen in &mut reading.observations {
         let property = usize::from(seen.property);
-        let Some(latest) = ctx.slot(seen.property).and_then(|slot| device.latest.get_mut(slot))
-        else {
+        let Some(place) = ctx.slot(seen.property).filter(|slot| newest.has(*slot)) else {
             continue;
         };
-        if seen.value.is_some() && at < latest.at_nanos {
+        if seen.value.is_some() && at < newest.at(place) {
             seen.flags = seen.flags.with(ValueFlags::LATE);
             late += 1;
         }
@@ -299,8 +302,7 @@ fn flag_and_note(
         }
         if let (Some(value), Some(slot)) = (&seen.value, values.get_mut(property)) {
             *slot = value.as_number();
-            latest.at_nanos = at;
-            latest.value = Some(value.clone());
+            newest.set(place, at, value);
         }
     }
     late

@@ -5,7 +5,7 @@ use telemetry::hash::hash64;
 use telemetry::time::IngestTime;
 
 use crate::device::{Device, Untimed};
-use crate::identity::Verdict;
+use crate::identity::{Kept, Verdict, put_values};
 
 /// How long a reading without a time is remembered, nanoseconds of journal time: 10 minutes.
 const UNTIMED_NANOS: i64 = 600_000_000_000;
@@ -20,26 +20,26 @@ pub(crate) enum Fate {
 pub(crate) fn timed_fate(
     device: &mut Device,
     at: i64,
-    hashes: &[u32],
+    seen: &[Option<Kept>],
     (most, replaces): (usize, bool),
 ) -> Fate {
-    match device.memory.check(at, hashes) {
+    match device.memory.check(at, seen) {
         Verdict::New => {
-            device.memory.remember(at, hashes, most);
+            device.memory.remember(at, seen, most);
             Fate::News
         }
-        Verdict::Merge { slot } => {
-            device.memory.merge(slot, hashes);
+        Verdict::Merge => {
+            device.memory.merge(at, seen);
             Fate::News
         }
         // What the store refused is not there: the repaired reading takes its place.
-        Verdict::Conflict { slot, .. } if replaces => {
-            device.memory.merge(slot, hashes);
+        Verdict::Conflict { .. } if replaces => {
+            device.memory.merge(at, seen);
             Fate::News
         }
         Verdict::Duplicate if replaces => Fate::News,
         Verdict::Duplicate => Fate::Duplicate,
-        Verdict::Conflict { property, .. } => Fate::Conflict(property),
+        Verdict::Conflict { property } => Fate::Conflict(property),
     }
 }
 
@@ -47,25 +47,26 @@ pub(crate) fn timed_fate(
 pub(crate) fn untimed_fate(
     device: &mut Device,
     sequence: Option<i64>,
-    hashes: &[u32],
+    seen: &[Option<Kept>],
     (most, received_at): (usize, IngestTime),
 ) -> Fate {
     let Some(sequence) = sequence else { return Fate::News };
-    let bytes: SmallVec<[u8; 64]> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    let mut bytes: SmallVec<[u8; 128]> = SmallVec::new();
+    put_values(&mut bytes, seen);
     let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
-    while device
-        .untimed
+    let untimed = &mut device.rare_mut().untimed;
+    while untimed
         .front()
         .is_some_and(|old| received_at.saturating_sub(old.received_at) > UNTIMED_NANOS)
     {
-        device.untimed.pop_front();
+        untimed.pop_front();
     }
-    if device.untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
+    if untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
         return Fate::Duplicate;
     }
-    if device.untimed.len() >= most.max(1) {
-        device.untimed.pop_front();
+    if untimed.len() >= most.max(1) {
+        untimed.pop_front();
     }
-    device.untimed.push_back(Untimed { sequence, content, received_at });
+    untimed.push_back(Untimed { sequence, content, received_at });
     Fate::News
 }

@@ -3,28 +3,37 @@
 //! | bytes | field |
 //! |---|---|
 //! | 4 | `TLSN` |
-//! | 1 | version, 1 |
-//! | .. | head and body, `bincode` (standard) |
+//! | 1 | version, 2 |
+//! | .. | blocks: head, common, resolved alerts, dead letters, devices shard by shard, end |
 //!
-//! The file around it carries length and checksum. A snapshot of the same records has the same bytes for the same
-//! number of shards. Indexes, watching lists and silence deadlines are derived from it and the configuration.
+//! | bytes of a block | field |
+//! |---|---|
+//! | 1 | kind |
+//! | 4 | length of the body |
+//! | 8 | XXH3 of the body |
+//! | .. | body |
+//!
+//! A block ends with the first item that brings it to 128 KiB, so that its bytes depend on the state alone. A
+//! snapshot of the same records has the same bytes for the same number of shards. The alerts that stand are with
+//! their devices; indexes, watching lists and silence deadlines are derived from devices and configuration.
+//!
+//! It is [`copied`](crate::snapshot::Copying) a little at a time while records go on being applied, and
+//! [`restored`](crate::snapshot::Restoring) shard by shard, on as many threads as there are.
 
-use std::num::NonZeroU16;
-use std::sync::Arc;
+mod block;
+mod copy;
+mod device;
+mod first;
+mod restore;
 
 use bincode::{Decode, Encode};
 
 use crate::account::Account;
-use crate::alert_book::AlertBook;
-use crate::change::Shared;
 use crate::clock::Clocks;
-use crate::core::{ConfigSource, Limits, Pipeline};
-use crate::device::Device;
-use crate::letter::Letter;
+use crate::core::Pipeline;
 
-const MAGIC: &[u8; 5] = b"TLSN\x01";
-/// Largest snapshot that is read: 64 GiB, far above what one machine holds.
-const BYTES_MAX: usize = 64 << 30;
+pub use self::copy::{Copied, Copying};
+pub use self::restore::{Part, Restoring};
 
 /// What a snapshot says of itself before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -44,7 +53,7 @@ pub struct SnapshotHead {
 /// Why a snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// Not a snapshot, cut, or of a newer version.
+    /// Not a snapshot, cut, damaged, or of a newer version.
     #[error("snapshot is not readable by this version")]
     Unreadable,
     /// The configuration that it names is not there.
@@ -52,24 +61,12 @@ pub enum SnapshotError {
     ConfigMissing(String),
 }
 
-#[derive(Encode)]
-struct BodyRef<'a> {
-    account: &'a Account,
-    alerts: &'a AlertBook,
-    clocks: &'a Clocks,
-    now: i64,
-    letters: Vec<&'a Letter>,
-    devices: Vec<&'a Device>,
-}
-
-#[derive(Decode)]
-struct Body {
+/// What is neither a list nor of a device.
+#[derive(Debug, Encode, Decode)]
+struct Common {
     account: Account,
-    alerts: AlertBook,
     clocks: Clocks,
     now: i64,
-    letters: Vec<Letter>,
-    devices: Vec<Device>,
 }
 
 impl Pipeline {
@@ -85,137 +82,64 @@ impl Pipeline {
         }
     }
 
-    /// Writes the whole state.
+    /// Writes the whole state at once.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        let body = BodyRef {
-            account: &self.account,
-            alerts: &self.alerts,
-            clocks: &self.clocks,
-            now: self.now,
-            letters: self.letters.iter().collect(),
-            devices: self.shards.iter().flat_map(|shard| &shard.devices).collect(),
-        };
-        let mut out = MAGIC.to_vec();
-        let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-        let written = bincode::encode_into_std_write(self.snapshot_head(), &mut out, config)
-            .and_then(|_| bincode::encode_into_std_write(body, &mut out, config));
-        debug_assert!(written.is_ok(), "encoding into memory cannot fail: {written:?}");
+        let mut out = Vec::new();
+        let copied = Copying::new(self).step(self, &mut out, usize::MAX);
+        debug_assert_eq!(copied, Copied::All, "a budget without end is enough");
         out
-    }
-
-    /// Reads the head of a snapshot.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError::Unreadable`].
-    pub fn read_snapshot_head(bytes: &[u8]) -> Result<SnapshotHead, SnapshotError> {
-        split_head(bytes).map(|(head, _)| head)
-    }
-
-    /// Restores the state of a snapshot into any number of shards.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError`] where the bytes are not a snapshot, or its configuration is gone.
-    pub fn restore(
-        bytes: &[u8],
-        shards: NonZeroU16,
-        limits: Limits,
-        configs: &dyn ConfigSource,
-    ) -> Result<Self, SnapshotError> {
-        let (head, rest) = split_head(bytes)?;
-        let config = match &head.config {
-            Some(hash) => {
-                Some(configs.load(hash).ok_or_else(|| SnapshotError::ConfigMissing(hash.clone()))?)
-            }
-            None => None,
-        };
-        let (body, _): (Body, usize) = decode(rest)?;
-        let mut pipeline = Self::new(shards, limits);
-        pipeline.account = body.account;
-        pipeline.alerts = body.alerts;
-        pipeline.clocks = body.clocks;
-        pipeline.now = body.now;
-        pipeline.position = head.position;
-        pipeline.engine = head.engine;
-        for mut letter in body.letters {
-            share_origin(&mut letter, &pipeline);
-            pipeline.letters.add(letter);
-        }
-        if let Some(first) = pipeline.shards.first_mut() {
-            first.devices = body.devices;
-        }
-        pipeline.config.clone_from(&config);
-        if let Some(config) = config {
-            pipeline.derive(&config);
-        }
-        Ok(pipeline)
-    }
-
-    /// Derives what a snapshot leaves out.
-    fn derive(&mut self, config: &Arc<crate::config::ActiveConfig>) {
-        self.place_anew(config);
-        let mut shared = Shared::default();
-        for place in self.devices_in_order() {
-            self.watch(config, place, &mut shared);
-            self.arm(config, place);
-        }
-    }
-}
-
-/// Letters of one uplink share its bytes again.
-fn share_origin(letter: &mut Letter, pipeline: &Pipeline) {
-    let before = letter.key.1.checked_sub(1).map(|number| format!("{}-{number}", letter.key.0));
-    let shared = before
-        .and_then(|id| pipeline.letters.get(&id))
-        .filter(|known| known.origin == letter.origin);
-    if let Some(known) = shared {
-        letter.origin = Arc::clone(&known.origin);
-    }
-}
-
-fn split_head(bytes: &[u8]) -> Result<(SnapshotHead, &[u8]), SnapshotError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::Unreadable)?;
-    let (head, used) = decode(rest)?;
-    Ok((head, rest.get(used..).unwrap_or_default()))
-}
-
-/// Decodes within 64 times the memory of the input, or a little: memory is taken by the lengths that stand in it,
-/// and a length in nine damaged bytes must not end the process. No element takes that much more than its bytes.
-fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), SnapshotError> {
-    fn within<const LIMIT: usize, T: Decode<()>>(
-        bytes: &[u8],
-    ) -> Result<(T, usize), SnapshotError> {
-        let config = bincode::config::standard().with_limit::<LIMIT>();
-        bincode::decode_from_slice(bytes, config).map_err(|_| SnapshotError::Unreadable)
-    }
-    match bytes.len() {
-        0..=0x10_0000 => within::<{ 64 << 20 }, T>(bytes),
-        0x10_0001..=0x400_0000 => within::<{ 4 << 30 }, T>(bytes),
-        _ => within::<BYTES_MAX, T>(bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::core::{ConfigSource, Limits};
+
+    struct NoConfig;
+
+    impl ConfigSource for NoConfig {
+        fn load(&self, _: &str) -> Option<Arc<crate::config::ActiveConfig>> {
+            None
+        }
+    }
+
+    fn restore(bytes: &[u8]) -> Result<Pipeline, SnapshotError> {
+        Pipeline::restore(bytes, NonZeroU16::MIN, Limits::default(), &NoConfig)
+    }
+
+    #[test]
+    fn no_part_of_a_snapshot_is_one() {
+        let bytes = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
+        assert!(restore(&bytes).is_ok());
+        for cut in 0..bytes.len() {
+            let part = bytes.get(..cut).unwrap();
+            assert_eq!(restore(part).err(), Some(SnapshotError::Unreadable), "{cut}");
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(restore(&longer).err(), Some(SnapshotError::Unreadable));
+        for at in 5..bytes.len() {
+            let mut damaged = bytes.clone();
+            *damaged.get_mut(at).unwrap() ^= 4;
+            assert!(restore(&damaged).is_err(), "{at}");
+        }
+    }
 
     /// Found by fuzzing: 25 GB were asked for, and the process ended.
     #[test]
     fn a_length_that_no_memory_holds_is_unreadable() {
-        let mut bytes = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
-        // The last byte counts the devices.
-        assert_eq!(bytes.pop(), Some(0));
-        bytes.push(253);
-        bytes.extend_from_slice(&50_000_000_u64.to_le_bytes());
-        struct None;
-        impl ConfigSource for None {
-            fn load(&self, _: &str) -> Option<Arc<crate::config::ActiveConfig>> {
-                Option::None
-            }
-        }
-        let restored = Pipeline::restore(&bytes, NonZeroU16::MIN, Limits::default(), &None);
-        assert_eq!(restored.err(), Some(SnapshotError::Unreadable));
+        let mut body = Vec::new();
+        crate::pack::put_number(&mut body, 0);
+        crate::pack::put_number(&mut body, 50_000_000);
+        let whole = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
+        let end = whole.len() - block::END_BYTES;
+        let mut bytes = whole.get(..end).unwrap().to_vec();
+        block::put(&mut bytes, block::Kind::Devices, &body);
+        bytes.extend_from_slice(whole.get(end..).unwrap());
+        assert_eq!(restore(&bytes).err(), Some(SnapshotError::Unreadable));
     }
 }

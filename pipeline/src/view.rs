@@ -143,17 +143,19 @@ impl Pipeline {
     pub fn device_detail(&self, tenant: &str, name: &str) -> Option<DeviceDetail> {
         let all = self.shards.iter().flat_map(|shard| &shard.devices);
         let device = all
-            .filter(|one| *one.tenant == *tenant && *one.name == *name)
+            .filter(|one| one.tenant() == tenant && one.name() == name)
             .max_by_key(|one| one.heard_at)?;
         let profile = self.profile(device)?;
         let slots = &self.config.as_ref()?.place(device.profile)?.slots;
+        let known: Vec<_> = device.newest.values().collect();
         let newest = profile.properties.iter().zip(slots).filter_map(|(property, slot)| {
-            let latest = device.latest.get(usize::from(*slot))?;
-            Some(LatestValue {
+            let slot = usize::from(*slot);
+            let latest = known.iter().find(|(known, _, _)| *known == slot);
+            (slot < device.newest.slots()).then(|| LatestValue {
                 property: property.name.clone(),
                 unit: property.unit.as_str().to_owned(),
-                value: latest.value.as_ref().map(to_json),
-                sampled_at: shown(latest.at_nanos),
+                value: latest.map(|(_, _, value)| to_json(value)),
+                sampled_at: latest.and_then(|(_, at, _)| shown(*at)),
             })
         });
         Some(DeviceDetail { summary: self.summary(device)?, latest: newest.collect() })
@@ -178,12 +180,12 @@ impl Pipeline {
 
     fn summary(&self, device: &Device) -> Option<DeviceSummary> {
         let profile = self.profile(device)?;
-        let known = self.config.as_ref()?.device(&device.tenant, &device.name);
-        let alerts = device.states.iter().filter_map(|(_, state)| state.alert());
+        let known = self.config.as_ref()?.device(device.tenant(), device.name());
+        let alerts = device.alerts();
         Some(DeviceSummary {
-            tenant: device.tenant.to_string(),
-            device: device.name.to_string(),
-            site: device.site.to_string(),
+            tenant: device.tenant().to_owned(),
+            device: device.name().to_owned(),
+            site: device.site().to_owned(),
             name: known.and_then(|known| known.name.clone()),
             profile: profile.name.clone(),
             domain: profile.domain.as_str().to_owned(),
@@ -200,7 +202,7 @@ impl Pipeline {
 /// Returns the time of the newest good observation; of a device without one, of its newest reading. Before it is
 /// heard, `newest_at` is the activation, which is none.
 fn newest(device: &Device) -> Option<String> {
-    let observed = device.latest.iter().map(|latest| latest.at_nanos).max();
+    let observed = device.newest.values().map(|(_, at, _)| at).max();
     observed
         .and_then(shown)
         .or_else(|| (device.heard_at != NEVER).then(|| shown(device.newest_at)).flatten())

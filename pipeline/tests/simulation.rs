@@ -14,10 +14,13 @@ use std::sync::Arc;
 
 use pipeline::account::Reason;
 use pipeline::config::{Route, SourceFile, UnknownDevice};
+use pipeline::letter::LetterLimits;
 use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
 use pipeline::record::{
-    ConfigActivated, Origin, Record, Redrive, Rejected, RejectedPoint, SourceState, Tick, Uplink,
+    ConfigActivated, Kind, Origin, Record, Redrive, Rejected, RejectedPoint, SourceState, Tick,
+    Uplink,
 };
+use pipeline::snapshot::Copied;
 use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
 use telemetry::time::IngestTime;
 
@@ -323,12 +326,17 @@ fn answer(world: &mut World, pipeline: &Pipeline, out: &OutboxRecord) {
     }
 }
 
+/// How many seeds are tried.
+fn seeds(usual: u64) -> u64 {
+    std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
 /// Scenario: random uplinks, repeats, disorder, bad payloads, batches, configuration changes, refusals, redrives;
 /// crashes back to a snapshot at random points, into another number of shards.
 /// Guarantees: P1 after each record, P4 as bytes.
 #[test]
 fn the_same_records_give_the_same_bytes_whatever_the_restarts_and_shards() {
-    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
+    let seeds = seeds(2000);
     let only: Option<u64> = std::env::var("SEED").ok().and_then(|n| n.parse().ok());
     let range = only.map_or(0..seeds, |seed| seed..seed + 1);
     for seed in range {
@@ -388,6 +396,51 @@ fn a_snapshot_restored_and_written_again_has_the_same_bytes() {
     }
 }
 
+/// Scenario: snapshots are copied in steps of any size while records go on being applied: uplinks, refusals, redrives,
+/// changes of the configuration.
+/// Guarantees: what is copied has the bytes of a snapshot taken at once where it began; a copy ends without a result
+/// where the configuration changes, and at no other time.
+#[test]
+fn a_snapshot_copied_step_by_step_has_the_bytes_of_its_beginning() {
+    let (mut whole, mut dropped) = (0, 0);
+    for seed in 0..seeds(300) {
+        let (records, configs) = world(seed, 150);
+        let mut dice = Dice(seed + 3);
+        let shards = NonZeroU16::new(1 + dice.roll(5) as u16).unwrap();
+        let limits = Limits { letters: LetterLimits { bytes_max: 9_000, device_bytes_max: 4_000 } };
+        let mut pipeline = Pipeline::new(shards, limits);
+        let mut out = OutboxRecord::default();
+        let mut begun: Option<(Vec<u8>, Vec<u8>)> = None;
+        for (head, kind, payload) in &records {
+            pipeline.apply(*head, *kind, payload, &configs, &mut out).unwrap();
+            let Some((expected, copied)) = &mut begun else {
+                assert_eq!(pipeline.copy_snapshot(&mut Vec::new(), 1), Copied::None);
+                if dice.roll(3) == 0 {
+                    begun = Some((pipeline.snapshot(), Vec::new()));
+                    assert_eq!(pipeline.begin_snapshot(), pipeline.snapshot_head());
+                }
+                continue;
+            };
+            let is_change = *kind == Kind::ConfigActivated.code();
+            let budget = [1, 1, 60, 300, 3000][dice.roll(5) as usize];
+            match pipeline.copy_snapshot(copied, budget) {
+                Copied::Part => assert!(!is_change, "SEED={seed}"),
+                Copied::None => {
+                    assert!(is_change, "SEED={seed}");
+                    dropped += 1;
+                    begun = None;
+                }
+                Copied::All => {
+                    assert!(*copied == *expected, "SEED={seed} at {head:?}");
+                    whole += 1;
+                    begun = None;
+                }
+            }
+        }
+    }
+    assert!(whole > 100 && dropped > 100, "{whole} {dropped}");
+}
+
 /// Scenario: uplinks vanish from the journal with a damaged record.
 /// Guarantees: they are counted as lost from the gap in the ordinals, and the account adds up.
 #[test]
@@ -395,7 +448,7 @@ fn a_gap_in_the_ordinals_is_counted_as_lost() {
     let (records, configs) = world(3, 100);
     let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
     let mut out = OutboxRecord::default();
-    let uplink = pipeline::record::Kind::Uplink.code();
+    let uplink = Kind::Uplink.code();
     let mut lost = 0;
     for (n, (head, kind, payload)) in records.iter().enumerate() {
         if n % 7 == 6 && *kind == uplink && n + 8 < records.len() {
