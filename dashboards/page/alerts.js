@@ -13,6 +13,7 @@ import {
   number,
   propertyName,
   severityName,
+  siteName,
   span,
   unitOf,
 } from "./show.js";
@@ -68,7 +69,7 @@ function draw() {
   const { site: ofSite, severity } = state.chosen;
   site.hidden = !ofSite;
   if (ofSite) {
-    write(site, `${JSON.parse(ofSite)[1]} ×`);
+    write(site, `${siteName(...JSON.parse(ofSite))} ×`);
     attribute(site, "aria-label", say("page.alerts.all_sites"));
   }
   const ours = [...state.alerts.values()].filter(
@@ -162,8 +163,9 @@ function where(alert) {
   const device = state.devices.get(keyOf(alert.tenant, alert.device));
   const name = device ? deviceName(device) : alert.device;
   const id = device && device.name ? alert.device : "";
+  const site = siteName(alert.tenant, alert.site);
   // A name mostly begins with the site's.
-  return [name.includes(alert.site) ? "" : alert.site, name, id].filter(Boolean).join(" · ");
+  return [name.includes(site) ? "" : site, name, id].filter(Boolean).join(" · ");
 }
 
 function drawTimes() {

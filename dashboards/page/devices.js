@@ -2,7 +2,7 @@
 
 import { attribute, byId, el, keyed, markParts, svg, write } from "./dom.js";
 import { say } from "./say.js";
-import { ago, count, deviceName, domainName, quantity, regionName } from "./show.js";
+import { ago, count, deviceName, domainName, quantity, regionName, siteName } from "./show.js";
 import { gravity, keyOf, learn, onChange, pick, profileOf, state, worst } from "./state.js";
 
 /** Rows drawn; the search finds the others. */
@@ -58,7 +58,7 @@ function drawAll() {
   const { site: chosen } = state.chosen;
   site.hidden = !chosen;
   if (chosen) {
-    write(site, `${JSON.parse(chosen)[1]} ×`);
+    write(site, `${siteName(...JSON.parse(chosen))} ×`);
     attribute(site, "aria-label", say("page.devices.all_sites"));
   }
   const rows = [...state.devices].map(([key, device]) => {
@@ -89,7 +89,9 @@ function fits(device, chosen) {
   return [
     device.device,
     device.name,
+    device.name_en,
     device.site,
+    siteName(device.tenant, device.site),
     device.profile,
     domainName(device.domain),
     regionName(device.region),
@@ -142,9 +144,10 @@ function update(row, { device, level }) {
   write(parts.name, deviceName(device));
   const domain = device.domain ? domainName(device.domain) : say("page.devices.new");
   const name = deviceName(device);
+  const site = siteName(device.tenant, device.site);
   write(
     parts.where,
-    [name.includes(device.site) ? "" : device.site, device.name ? device.device : "", domain]
+    [name.includes(site) ? "" : site, device.name ? device.device : "", domain]
       .filter(Boolean)
       .join(" · "),
   );

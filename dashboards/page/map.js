@@ -3,7 +3,7 @@
 import { attribute, byId, el, keyed, markParts, rem, sized, svg, write } from "./dom.js";
 import { boxOf, clusters, placeLabels, projection, textWidth } from "./place.js";
 import { say } from "./say.js";
-import { count, domainName, regionName, severityName, ticks } from "./show.js";
+import { count, domainName, regionName, severityName, siteName, ticks } from "./show.js";
 import { gravity, keyOf, onChange, pick, state, worst } from "./state.js";
 
 /** Devices drawn as dots; beyond it they would only be a smear, and cost time. */
@@ -166,7 +166,7 @@ function markers(placed, em) {
   const groups = clusters(items, 2.1 * r);
   const font = 0.8 * em;
   const labels = groups.map(
-    ({ items: [first, ...others] }) => first.site + (others.length > 0 ? ` +${others.length}` : ""),
+    ({ items: [first, ...others] }) => siteName(first.tenant, first.site) + (others.length > 0 ? ` +${others.length}` : ""),
   );
   const points = groups.map((group, at) => ({ x: group.x, y: group.y, r, width: textWidth(labels[at], font) + 4 }));
   // The scale bar keeps its corner.
@@ -222,7 +222,7 @@ function grown(box) {
 /** Says in words what the mark shows. */
 function describe(site) {
   const parts = [
-    site.site,
+    siteName(site.tenant, site.site),
     site.domains.map(domainName).join(say("page.comma")),
     regionName(site.region),
     say("page.map.devices", { n: count(site.devices) }),
@@ -277,7 +277,7 @@ function drawNowhere(sites) {
       const [icon, name] = button.children;
       icon.setAttribute("class", `mark is-${site.level}`);
       icon.replaceChildren(...markParts(site.level));
-      write(name, site.site);
+      write(name, siteName(site.tenant, site.site));
       button.title = describe(site);
       button.setAttribute("aria-pressed", String(state.chosen.site === site.key));
     },

@@ -2,6 +2,7 @@
 
 import { choice } from "./dom.js";
 import { language, locale, say, sayKnown } from "./say.js";
+import { siteOf } from "./state.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -124,7 +125,15 @@ export function ticks(low, high, most) {
 export const severityName = (severity) => sayKnown(`page.severity.${severity}`, severity);
 export const domainName = (domain) => sayKnown(`page.domain.${domain}`, domain);
 export const propertyName = (property) => sayKnown(`page.property.${property}`, property);
-export const deviceName = (device) => device.name || device.device;
+export const deviceName = (device) => inLanguage(device) || device.device;
+
+/** Names a site as the registry does, or by its id. */
+export function siteName(tenant, site) {
+  const known = siteOf(tenant, site);
+  return (known && inLanguage(known)) || site;
+}
+
+const inLanguage = (one) => (language() === "en" && one.name_en) || one.name;
 
 /** Names a GB/T 2260 code: the province, and the code where it tells more. */
 export function regionName(code) {

@@ -21,6 +21,10 @@ export const state = {
   chosen: { tenant: null, device: null, property: null, site: null, severity: null },
 };
 
+const siteProperties = new Map();
+/** Returns what is known of a site. */
+export const siteOf = (tenant, site) => siteProperties.get(keyOf(tenant, site));
+
 export const keyOf = (tenant, device) => JSON.stringify([tenant, device]);
 
 const listeners = new Set();
@@ -114,6 +118,8 @@ async function loadDevices() {
 async function loadSites() {
   const { features } = await get("api/v1/sites");
   state.sites = features;
+  siteProperties.clear();
+  for (const { properties } of features) siteProperties.set(keyOf(properties.tenant, properties.site), properties);
   touch("sites");
 }
 

@@ -6,7 +6,7 @@ import { get } from "./api.js";
 import { bounds, paint, paintLegend } from "./cells.js";
 import { textWidth } from "./place.js";
 import { say } from "./say.js";
-import { deviceName, moment, number, propertyName, quantity, spanChoice, timeTicks, unitOf } from "./show.js";
+import { deviceName, moment, number, propertyName, quantity, siteName, spanChoice, timeTicks, unitOf } from "./show.js";
 import { keyOf, onChange, onReading, pick, profileOf, state } from "./state.js";
 
 const HOUR = 3_600_000;
@@ -117,7 +117,7 @@ function follow() {
   }
   showSpan(SPANS.find(([, ms]) => ms === spanMs)[0]);
   roadPicker[1](
-    all.map((one) => [one.key, one.site]),
+    all.map((one) => [one.key, siteName(...JSON.parse(one.key))]),
     road || "",
   );
   propertyPicker[1](
@@ -276,7 +276,8 @@ function shortName(row) {
   const name = deviceName(row);
   const post = name.match(/[Kk]\d+(\+\d+)?/);
   if (post) return name.slice(post.index);
-  return (name.startsWith(row.site) ? name.slice(row.site.length).trim() : name) || name;
+  const site = siteName(row.tenant, row.site);
+  return (name.startsWith(site) ? name.slice(site.length).trim() : name) || name;
 }
 
 function drawLegend(limits) {

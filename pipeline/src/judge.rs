@@ -164,6 +164,9 @@ fn subject_of<'a>(
         site: device.site(),
         device: device.name(),
         name: known.and_then(|known| known.name.as_deref()),
+        name_en: known.and_then(|known| known.name_en()),
+        site_name: known.and_then(|known| known.site_name()),
+        site_name_en: known.and_then(|known| known.site_name_en()),
         region: known.and_then(|known| known.region.as_deref()),
     }
 }

@@ -25,6 +25,8 @@ pub struct DeviceSummary {
     pub site: String,
     /// Its name in the registry.
     pub name: Option<String>,
+    /// Its English name in the registry.
+    pub name_en: Option<String>,
     /// Name of its profile.
     pub profile: String,
     /// Domain of its profile.
@@ -187,6 +189,7 @@ impl Pipeline {
             device: device.name().to_owned(),
             site: device.site().to_owned(),
             name: known.and_then(|known| known.name.clone()),
+            name_en: known.and_then(|known| known.name_en()).map(str::to_owned),
             profile: profile.name.clone(),
             domain: profile.domain.as_str().to_owned(),
             lat: known.and_then(|known| known.lat),

@@ -48,8 +48,23 @@ pub struct Subject<'a> {
     pub device: &'a str,
     /// Its name in the registry; messages fall back to the id.
     pub name: Option<&'a str>,
+    /// Its English name in the registry; English messages fall back to `name`.
+    pub name_en: Option<&'a str>,
+    /// Name of its site in the registry; messages fall back to `site`.
+    pub site_name: Option<&'a str>,
+    /// English name of its site; English messages fall back to `site_name`.
+    pub site_name_en: Option<&'a str>,
     /// Its region code; messages show nothing where there is none.
     pub region: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    /// Takes the site's name off the front of the device's: a message that names both says it once.
+    fn apart(&self) -> Self {
+        let own =
+            self.site_name.and_then(|site| self.name?.strip_prefix(site)).map(str::trim_start);
+        Self { name: own.filter(|own| !own.is_empty()).or(self.name), ..*self }
+    }
 }
 
 /// A rule bound to one profile: its properties are slots, its intervals are durations.
@@ -230,8 +245,20 @@ impl Bound {
             began_at: raise.began_at,
         };
         let colour = rule.severity.text();
-        let fill = |template: &Template, severity: &str| {
+        let fill = |template: &Template, subject: &Subject<'_>, severity: &str| {
+            let apart;
+            let subject = if template.names(Place::Site) {
+                apart = subject.apart();
+                &apart
+            } else {
+                subject
+            };
             template.fill(|place, out| self.write(place, out, raise, (subject, severity)))
+        };
+        let in_english = Subject {
+            name: subject.name_en.or(subject.name),
+            site_name: subject.site_name_en.or(subject.site_name),
+            ..*subject
         };
         Alert {
             id: identity.id(),
@@ -250,8 +277,8 @@ impl Bound {
             resolved_at: None,
             received_at: raise.received_at.as_nanos(),
             reason: None,
-            message_zh: fill(&rule.message.zh, &colour.zh),
-            message_en: fill(&rule.message.en, &colour.en),
+            message_zh: fill(&rule.message.zh, subject, &colour.zh),
+            message_en: fill(&rule.message.en, &in_english, &colour.en),
         }
     }
 
@@ -264,7 +291,7 @@ impl Bound {
     ) {
         let (subject, severity) = about;
         out.push_str(match place {
-            Place::Site => subject.site,
+            Place::Site => subject.site_name.unwrap_or(subject.site),
             Place::Device => subject.device,
             Place::Tenant => subject.tenant,
             Place::Name => subject.name.unwrap_or(subject.device),

@@ -39,8 +39,16 @@ severity = "yellow"
 message = { zh = "{site} 土壤墒情偏低：{value} m³/m³", en = "Soil is dry at {site}: {value} m³/m³" }
 "#;
 
-const SUBJECT: Subject<'_> =
-    Subject { tenant: "default", site: "east", device: "s-1", name: None, region: None };
+const SUBJECT: Subject<'_> = Subject {
+    tenant: "default",
+    site: "east",
+    device: "s-1",
+    name: None,
+    name_en: None,
+    site_name: None,
+    site_name_en: None,
+    region: None,
+};
 const NONE: f64 = f64::NAN;
 
 #[derive(Debug, Clone, Copy)]

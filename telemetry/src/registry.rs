@@ -41,6 +41,26 @@ pub struct Device {
     pub columns: BTreeMap<String, String>,
 }
 
+impl Device {
+    /// Returns its English name for people: the column `name_en`.
+    #[must_use]
+    pub fn name_en(&self) -> Option<&str> {
+        self.columns.get("name_en").map(String::as_str)
+    }
+
+    /// Returns the name of its site for people: the column `site_name`.
+    #[must_use]
+    pub fn site_name(&self) -> Option<&str> {
+        self.columns.get("site_name").map(String::as_str)
+    }
+
+    /// Returns the English name of its site for people: the column `site_name_en`.
+    #[must_use]
+    pub fn site_name_en(&self) -> Option<&str> {
+        self.columns.get("site_name_en").map(String::as_str)
+    }
+}
+
 /// The registry: devices in the order of tenant and name, found by both.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {

@@ -12,6 +12,7 @@ use pipeline::view::DeviceSummary;
 use rules::{Alert, AlertState, Severity};
 use serde::Serialize;
 use serde_json::{Value, json};
+use telemetry::registry::Device;
 
 use super::params::Params;
 use super::problem::Problem;
@@ -25,6 +26,10 @@ const DEFAULT_SITE: &str = "default";
 struct Site {
     tenant: String,
     site: String,
+    /// Its name for people, as the registry has it with one of its devices.
+    name: Option<String>,
+    /// The same in English.
+    name_en: Option<String>,
     /// What all its devices' region codes begin with, to whole levels of 2, 4, 6 … digits.
     region: Option<String>,
     domains: BTreeSet<String>,
@@ -66,12 +71,14 @@ fn sites(devices: &[DeviceSummary], config: Option<&ActiveConfig>, alerts: &[Ale
         let place = one.lat.zip(one.lon);
         site.add(one.region.as_deref(), place, one.received_at.is_some());
         site.domains.insert(one.domain.clone());
+        site.be_named(config.and_then(|config| config.device(&one.tenant, &one.device)));
     }
     let registered = config.into_iter().flat_map(|config| config.registry.iter());
     for one in registered.filter(|one| !known.contains(&(&*one.tenant, &*one.device))) {
         let name = one.site.as_deref().unwrap_or(DEFAULT_SITE);
         let site = site_of(&mut all, &one.tenant, name);
         site.add(one.region.as_deref(), one.lat.zip(one.lon), false);
+        site.be_named(Some(one));
         let profile = config.and_then(|config| {
             config.profiles.iter().find(|p| Some(&p.name) == one.profile.as_ref())
         });
@@ -93,6 +100,17 @@ fn site_of<'a>(all: &'a mut Sites, tenant: &str, site: &str) -> &'a mut Site {
 }
 
 impl Site {
+    /// Takes the names that the registry has with a device; the first stand.
+    fn be_named(&mut self, known: Option<&Device>) {
+        let Some(known) = known else { return };
+        if self.name.is_none() {
+            self.name = known.site_name().map(str::to_owned);
+        }
+        if self.name_en.is_none() {
+            self.name_en = known.site_name_en().map(str::to_owned);
+        }
+    }
+
     fn add(&mut self, region: Option<&str>, place: Option<(f64, f64)>, is_heard: bool) {
         self.region = match (self.devices, self.region.as_deref(), region) {
             (0, _, region) => region.map(str::to_owned),

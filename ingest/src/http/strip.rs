@@ -52,6 +52,7 @@ struct Row {
     device: String,
     site: String,
     name: Option<String>,
+    name_en: Option<String>,
     /// Kilometres along the road, where the registry or the name tells.
     km: Option<f64>,
     /// The mean of each column; `null`: no value.
@@ -80,8 +81,8 @@ pub(super) async fn matrix<D: Desk>(
                     *cell = Some(value);
                 }
             }
-            let DeviceSummary { tenant, device, site, name, .. } = device;
-            Ok::<_, Unavailable>(Row { tenant, device, site, name, km, values })
+            let DeviceSummary { tenant, device, site, name, name_en, .. } = device;
+            Ok::<_, Unavailable>(Row { tenant, device, site, name, name_en, km, values })
         }
     };
     let rows = stream::iter(devices).map(read).buffered(ROWS_AT_ONCE).try_collect().await?;

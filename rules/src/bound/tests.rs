@@ -8,6 +8,9 @@ const SUBJECT: Subject<'_> = Subject {
     site: "{value}",
     device: "d",
     name: Some("probe 7"),
+    name_en: None,
+    site_name: None,
+    site_name_en: None,
     region: Some("410102"),
 };
 
@@ -47,12 +50,25 @@ fn every_place_of_a_message_is_filled_in_its_language() {
     let alert = judge(&rule, &mut RuleState::default(), reading(0, Some(7.0 / 3.0))).unwrap();
     assert_eq!(&*alert.message_en, "t|{value}|d|probe 7|410102|r|a|2.33333|1.5|orange");
     assert_eq!(&*alert.message_zh, "t|{value}|d|probe 7|410102|r|a|2.33333|1.5|橙色");
-    let bare = Subject { name: None, region: None, ..SUBJECT };
     let seen = Observed {
         sampled_at: EventTime::from_nanos(0),
         received_at: IngestTime::from_nanos(0),
         values: &[Some(2.0)],
     };
+    let both = Subject {
+        name_en: Some("Probe Seven"),
+        site_name: Some("东坡"),
+        site_name_en: Some("East Slope"),
+        ..SUBJECT
+    };
+    let alert = rule.judge(&mut RuleState::default(), &seen, &both).unwrap();
+    assert_eq!(&*alert.message_en, "t|East Slope|d|Probe Seven|410102|r|a|2|1.5|orange");
+    assert_eq!(&*alert.message_zh, "t|东坡|d|probe 7|410102|r|a|2|1.5|橙色");
+    let numbered = Subject { name: Some("东坡 7 号"), name_en: Some("East Slope 7"), ..both };
+    let alert = rule.judge(&mut RuleState::default(), &seen, &numbered).unwrap();
+    assert_eq!(&*alert.message_en, "t|East Slope|d|7|410102|r|a|2|1.5|orange");
+    assert_eq!(&*alert.message_zh, "t|东坡|d|7 号|410102|r|a|2|1.5|橙色");
+    let bare = Subject { name: None, region: None, ..SUBJECT };
     let alert = rule.judge(&mut RuleState::default(), &seen, &bare).unwrap();
     assert_eq!(&*alert.message_en, "t|{value}|d|d||r|a|2|1.5|orange");
 }

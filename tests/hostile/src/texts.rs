@@ -106,8 +106,16 @@ pub fn rule(data: &[u8]) {
                 received_at: IngestTime::from_nanos(at),
                 values: &values,
             };
-            let subject =
-                Subject { tenant: "t", site: "s", device: "d", name: None, region: Some("110000") };
+            let subject = Subject {
+                tenant: "t",
+                site: "s",
+                device: "d",
+                name: None,
+                name_en: None,
+                site_name: None,
+                site_name_en: None,
+                region: Some("110000"),
+            };
             for bound in set.of_profile(index) {
                 if let Some(alert) = bound.judge(&mut state, &seen, &subject) {
                     assert!(alert.to_json_line().starts_with('{'));

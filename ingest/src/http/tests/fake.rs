@@ -53,10 +53,10 @@ message = { zh = "{device} 干", en = "{device} is dry" }
 "#;
 
 const REGISTRY: &str = "\
-tenant,device,profile,site,lat,lon,region
-farm,a,gateway,east,30.2,120.1,330106
-farm,b,gateway,east,30.4,120.3,330108
-farm,never,gateway,east,,,330106
+tenant,device,profile,site,lat,lon,region,site_name,site_name_en
+farm,a,gateway,east,30.2,120.1,330106,东,East
+farm,b,gateway,east,30.4,120.3,330108,东,East
+farm,never,gateway,east,,,330106,东,East
 ";
 
 struct Config(Arc<ActiveConfig>);

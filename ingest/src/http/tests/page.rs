@@ -143,7 +143,7 @@ async fn sites_are_geojson_in_the_middle_of_their_devices() {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [120.2, 30.3]},
         "properties": {
-            "tenant": "farm", "site": "east", "region": "3301", "domains": ["soil"], "devices": 3, "unheard": 1,
+            "tenant": "farm", "site": "east", "name": "东", "name_en": "East", "region": "3301", "domains": ["soil"], "devices": 3, "unheard": 1,
             "alerts": 1, "severity": "yellow",
         },
     });
