@@ -17,24 +17,23 @@ use tokio::time::Instant;
 use crate::engine::bundles::Bundles;
 use crate::engine::halt::Halt;
 use crate::engine::health::{Health, Part};
+use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
-use crate::engine::orders::{Order, Orders, Space};
-use crate::engine::progress::{Mark, Next, Progress, Standing, Turn};
-use crate::engine::recovery::{SHARDS, keep_snapshot, load_newest};
+use crate::engine::orders::{Orders, Space};
+use crate::engine::progress::{Next, Progress, Standing, Taking, Turn};
+use crate::engine::recovery::{SHARDS, load_newest};
 use crate::engine::wake::Wake;
 
 /// Most records between two looks at questions and at the outbox.
 const TURN_RECORDS_MAX: u32 = 1024;
 /// Bytes of results handed to the file at once, so that sinks see them early.
 const TURN_BYTES_MAX: usize = 1 << 20;
-/// Time between two snapshots.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
-/// Records between two snapshots at most: what a restart derives again at about 400,000 a second.
-const SNAPSHOT_RECORDS_MAX: u64 = 2_000_000;
 /// How long the shutdown may go on deriving.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Pause before the disk is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pause while the disk has enough pieces of a snapshot.
+const COPY_PAUSE: Duration = Duration::from_millis(2);
 /// Longest wait for a call of [`Wake::wake`].
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -85,6 +84,8 @@ pub struct Driver {
     pub(crate) health: Arc<Health>,
     pub(crate) questions: mpsc::Receiver<Question>,
     pub(crate) orders: Orders,
+    /// Where snapshots go.
+    pub(crate) kept: Kept,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) layout: Layout,
     pub(crate) keep: Duration,
@@ -132,7 +133,11 @@ impl Driver {
                 self.end(progress, now)
             }
             Ok(Turn::Stuck) => Next::Wait(RETRY),
-            Ok(Turn::Applied(0)) => Next::Wait(IDLE),
+            Ok(Turn::Applied(0)) => match progress.taking {
+                Taking::Copying(_) if self.kept.has_room() => Next::Again,
+                Taking::Copying(_) => Next::Wait(COPY_PAUSE),
+                Taking::None | Taking::Writing(_) => Next::Wait(IDLE),
+            },
             Ok(Turn::Applied(_)) => Next::Again,
         }
     }
@@ -148,17 +153,15 @@ impl Driver {
         match progress.standing {
             Standing::Deriving => {}
             Standing::Halted => return Ok(Turn::Applied(0)),
-            Standing::Short if now >= progress.retry_at && self.go_back(progress.snapshot_at) => {
+            Standing::Short => {
+                if now < progress.retry_at || !self.go_back(progress) {
+                    return Ok(Turn::Stuck);
+                }
                 progress.standing = Standing::Deriving;
             }
-            Standing::Short => return Ok(Turn::Stuck),
         }
         let turn = self.turn(progress)?;
-        let is_due = now.saturating_duration_since(progress.last_snapshot) >= SNAPSHOT_INTERVAL;
-        if progress.records_since >= SNAPSHOT_RECORDS_MAX || (progress.records_since > 0 && is_due)
-        {
-            self.snapshot(progress, now)?;
-        }
+        self.go_on_with_snapshot(progress, now)?;
         Ok(turn)
     }
 
@@ -227,9 +230,11 @@ impl Driver {
 
     /// Goes back to the newest snapshot, cuts the outbox to it; what followed is derived again, byte for byte. Sinks
     /// see nothing twice. Returns whether it worked.
-    fn go_back(&mut self, snapshot_at: u64) -> bool {
+    fn go_back(&mut self, progress: &mut Progress) -> bool {
+        // Before it is known which is the newest.
+        self.give_up_snapshot(progress);
         let pipeline = load_newest(&*self.disk, &self.layout, &self.bundles, SHARDS);
-        if pipeline.position() < snapshot_at {
+        if pipeline.position() < progress.snapshot_at {
             tracing::error!("the newest snapshot is not readable; tried again");
             return false;
         }
@@ -257,66 +262,6 @@ impl Driver {
             let Ok(question) = self.questions.try_recv() else { return };
             question(&self.pipeline, &self.outbox);
         }
-    }
-
-    /// Snapshots the state once the outbox is fsynced up to it, then frees what nobody needs.
-    fn snapshot(&mut self, progress: &mut Progress, now: Instant) -> Result<(), Halt> {
-        progress.last_snapshot = now;
-        progress.records_since = 0;
-        match self.outbox.sync() {
-            Ok(_) => {}
-            Err(error) if error.is_full() => {
-                tracing::error!(error = %chain(&error), "outbox not durable; no snapshot now");
-                return Ok(());
-            }
-            // These results are gone, and the sinks may not have read them.
-            Err(error) => return Err(Halt::Outbox(error)),
-        }
-        let (head, body) = (self.pipeline.snapshot_head(), self.pipeline.snapshot());
-        let oldest = match keep_snapshot(&*self.disk, &self.layout, &head, &body) {
-            Ok(oldest) => oldest,
-            Err(error) => {
-                tracing::error!(%error, "snapshot not written; the one before stands");
-                return Ok(());
-            }
-        };
-        tracing::debug!(position = head.position, bytes = body.len(), "snapshot");
-        progress.snapshot_at = head.position;
-        self.free(oldest, progress, now);
-        Ok(())
-    }
-
-    /// Cuts both logs below what snapshots and the store need; the journal keeps `keep` more where there is room.
-    fn free(&mut self, oldest_snapshot: u64, progress: &mut Progress, now: Instant) {
-        progress.marks.push_back(Mark { position: self.pipeline.position(), at: now });
-        let settled = self.shared.store_position.load(Ordering::Acquire);
-        // The store's cursor stands at a result: where it has settled them all, what came without any holds nothing.
-        let needed = if settled >= self.outbox.end().position {
-            oldest_snapshot
-        } else {
-            oldest_snapshot.min(settled)
-        };
-        let is_tight = self.space.used() > self.keep_until_bytes;
-        let mut cut = 0;
-        while let Some(mark) = progress.marks.front() {
-            if mark.position > needed
-                || (!is_tight && now.saturating_duration_since(mark.at) < self.keep)
-            {
-                break;
-            }
-            cut = mark.position;
-            progress.marks.pop_front();
-        }
-        if is_tight {
-            cut = needed;
-        }
-        if cut > 0 && self.orders.0.try_send(Order::Cut(cut)).is_err() {
-            tracing::debug!("the writer is busy; cut next time");
-        }
-        if let Err(error) = self.outbox.cut_before(needed) {
-            tracing::warn!(error = %chain(&error), "the outbox could not be cut; tried again later");
-        }
-        self.space.outbox.store(self.outbox.bytes(), Ordering::Relaxed);
     }
 
     /// Stops deriving and keeps taking in: nothing is lost, what is gone is derived again from the last snapshot.

@@ -14,6 +14,7 @@ pub mod driver;
 mod halt;
 pub mod health;
 mod history_sink;
+mod keeper;
 pub mod layout;
 pub mod notices;
 pub mod orders;
@@ -28,6 +29,7 @@ pub mod settings;
 #[cfg(test)]
 mod simulation;
 mod sinks;
+mod snapshots;
 pub mod store_cursor;
 pub mod store_health;
 pub mod store_sink;

@@ -22,12 +22,34 @@ pub(super) enum Standing {
     Halted,
 }
 
+/// The snapshot that is being taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taking {
+    None,
+    /// Of this position; it is copied and handed over piece by piece.
+    Copying(u64),
+    /// Of this position; all of it is handed over and not durable yet.
+    Writing(u64),
+}
+
+impl Taking {
+    /// Returns the position of the snapshot, if one is being taken.
+    pub(super) const fn position(self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Copying(position) | Self::Writing(position) => Some(position),
+        }
+    }
+}
+
 /// What the driver remembers from one step to the next.
 pub(super) struct Progress {
     pub(super) out: OutboxRecord,
     pub(super) standing: Standing,
+    pub(super) taking: Taking,
+    /// When the last snapshot was begun.
     pub(super) last_snapshot: Instant,
-    /// Position of the last snapshot.
+    /// Position of the last snapshot that is durable.
     pub(super) snapshot_at: u64,
     pub(super) records_since: u64,
     pub(super) marks: VecDeque<Mark>,
@@ -62,6 +84,7 @@ impl Progress {
         Self {
             out: OutboxRecord::default(),
             standing: Standing::Deriving,
+            taking: Taking::None,
             last_snapshot: now,
             snapshot_at: position,
             records_since: 0,

@@ -1,17 +1,19 @@
 //! The start: logs opened, snapshot loaded, outbox cut to it; what was derived after it is derived again.
 
 use std::io;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use journal::{
     CursorFile, CutError, Disk, Log, LogOptions, OpenError, ReadFrom, Visible, atomic_write,
     read_file,
 };
 use pipeline::record::Record;
-use pipeline::snapshot::SnapshotHead;
-use pipeline::{Limits, Pipeline};
+use pipeline::snapshot::{Part, Restoring, SnapshotError, SnapshotHead};
+use pipeline::{ConfigSource, Limits, Pipeline};
 use telemetry::time::IngestTime;
 
 use crate::engine::bundles::Bundles;
@@ -22,7 +24,14 @@ use crate::engine::store_cursor::StoreCursor;
 pub const SHARDS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 /// Snapshots kept: the newest, and one more in case it is damaged.
 const SNAPSHOTS_KEPT: usize = 2;
-const SNAPSHOT_MAGIC: &[u8; 8] = b"TLsnap\x01\n";
+/// Begins a snapshot's file; the snapshot has checksums of its own.
+pub(super) const SNAPSHOT_MAGIC: &[u8; 8] = b"TLsnap\x02\n";
+/// As the version before began it: followed by the XXH3 of the rest.
+const SNAPSHOT_MAGIC_1: &[u8; 8] = b"TLsnap\x01\n";
+/// How the name of a file ends that is being written.
+const TEMPORARY: &str = ".tmp";
+/// From so many bytes on a snapshot is worth a thread for each core.
+const PARALLEL_BYTES_MIN: usize = 4 << 20;
 
 /// Why the data folder does not open.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +144,7 @@ pub(crate) fn recover_sized(
     let (journal, opened) = open("journal", &layout.journal(), Visible::Durable)?;
     let (mut outbox, opened_outbox) = open("outbox", &layout.outbox(), Visible::Written)?;
     let bundles = Arc::new(Bundles::new(Arc::clone(disk), layout.bundles()));
+    remove_unfinished(&**disk, layout);
     let pipeline = load_newest(&**disk, layout, &bundles, shards);
     let cut_to = pipeline.position();
     outbox.truncate_after(cut_to).map_err(RecoverError::Cut)?;
@@ -193,14 +203,48 @@ pub(crate) fn load_newest(
     shards: NonZeroU16,
 ) -> Pipeline {
     for (position, path) in snapshots(disk, layout) {
-        let loaded = read_snapshot(disk, &path)
-            .and_then(|bytes| Pipeline::restore(&bytes, shards, Limits::default(), bundles).ok());
+        let loaded =
+            read_snapshot(disk, &path).and_then(|bytes| restore(&bytes, shards, bundles).ok());
         match loaded {
             Some(pipeline) => return pipeline,
             None => tracing::error!(position, "a snapshot is not readable; an older one serves"),
         }
     }
     Pipeline::new(shards, Limits::default())
+}
+
+/// Restores a snapshot, a large one with every core.
+///
+/// # Errors
+///
+/// [`SnapshotError`] where the bytes are not a snapshot, or its configuration is gone.
+pub fn restore(
+    bytes: &[u8],
+    shards: NonZeroU16,
+    configs: &dyn ConfigSource,
+) -> Result<Pipeline, SnapshotError> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if cores == 1 || bytes.len() < PARALLEL_BYTES_MIN {
+        return Pipeline::restore(bytes, shards, Limits::default(), configs);
+    }
+    let restoring = Restoring::open(bytes, shards, Limits::default(), configs)?;
+    let next = AtomicUsize::new(0);
+    let read = || -> Result<Vec<Part>, SnapshotError> {
+        let mut parts = Vec::new();
+        loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= restoring.parts() {
+                return Ok(parts);
+            }
+            parts.push(restoring.part(part)?);
+        }
+    };
+    let parts: Result<Vec<Vec<Part>>, SnapshotError> = thread::scope(|scope| {
+        let readers: Vec<_> = (0..cores).map(|_| scope.spawn(read)).collect();
+        let joined = readers.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.map(|parts| parts.unwrap_or(Err(SnapshotError::Unreadable))).collect()
+    });
+    restoring.finish(parts?.into_iter().flatten().collect())
 }
 
 /// Returns the snapshots, the newest first.
@@ -215,17 +259,22 @@ pub fn snapshots(disk: &dyn Disk, layout: &Layout) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Reads a snapshot file and checks that it is whole. `None`: it is not.
+/// Reads a snapshot file. `None`: it is none. Whether it is whole is known once it is restored.
 #[must_use]
 pub fn read_snapshot(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
     let mut bytes = read_file(disk, path).ok()?;
-    let rest = bytes.strip_prefix(SNAPSHOT_MAGIC)?;
-    let (sum, body) = rest.split_first_chunk::<8>()?;
-    if telemetry::hash::hash64(body) != u64::from_le_bytes(*sum) {
+    let mut head = SNAPSHOT_MAGIC.len();
+    if let Some(rest) = bytes.strip_prefix(SNAPSHOT_MAGIC_1) {
+        let (sum, body) = rest.split_first_chunk::<8>()?;
+        if telemetry::hash::hash64(body) != u64::from_le_bytes(*sum) {
+            return None;
+        }
+        head += sum.len();
+    } else if !bytes.starts_with(SNAPSHOT_MAGIC) {
         return None;
     }
-    let head = SNAPSHOT_MAGIC.len() + sum.len();
-    Some(bytes.split_off(head))
+    bytes.drain(..head);
+    Some(bytes)
 }
 
 /// Writes a snapshot durably and removes those no longer kept; returns the position of the oldest kept.
@@ -239,14 +288,39 @@ pub fn keep_snapshot(
     head: &SnapshotHead,
     body: &[u8],
 ) -> io::Result<u64> {
-    let path = layout.snapshots().join(format!("{:020}.snapshot", head.position));
-    let mut bytes = SNAPSHOT_MAGIC.to_vec();
-    bytes.extend_from_slice(&telemetry::hash::hash64(body).to_le_bytes());
+    let mut bytes = Vec::with_capacity(SNAPSHOT_MAGIC.len() + body.len());
+    bytes.extend_from_slice(SNAPSHOT_MAGIC);
     bytes.extend_from_slice(body);
-    atomic_write(disk, &path, &bytes)?;
+    atomic_write(disk, &snapshot_path(layout, head.position), &bytes)?;
+    remove_old(disk, layout)
+}
+
+/// Returns the file of a snapshot.
+pub(super) fn snapshot_path(layout: &Layout, position: u64) -> PathBuf {
+    layout.snapshots().join(format!("{position:020}.snapshot"))
+}
+
+/// Returns the file of a snapshot that is being written.
+pub(super) fn temporary_path(layout: &Layout, position: u64) -> PathBuf {
+    layout.snapshots().join(format!("{position:020}.copy{TEMPORARY}"))
+}
+
+/// Removes the snapshots no longer kept; returns the position of the oldest kept.
+pub(super) fn remove_old(disk: &dyn Disk, layout: &Layout) -> io::Result<u64> {
     let all = snapshots(disk, layout);
     for (_, old) in all.iter().skip(SNAPSHOTS_KEPT) {
         disk.remove(old)?;
     }
     Ok(all.iter().take(SNAPSHOTS_KEPT).next_back().map_or(0, |(position, _)| *position))
+}
+
+/// Removes what a process that ended while it wrote a snapshot left behind.
+fn remove_unfinished(disk: &dyn Disk, layout: &Layout) {
+    let dir = layout.snapshots();
+    let names = disk.list(&dir).unwrap_or_default();
+    for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
+        if let Err(error) = disk.remove(&dir.join(name)) {
+            tracing::debug!(%error, "an unfinished snapshot could not be removed");
+        }
+    }
 }

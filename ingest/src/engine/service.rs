@@ -22,6 +22,7 @@ use crate::engine::damage::Damage;
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
 use crate::engine::health::{Health, Part};
+use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
 use crate::engine::orders::{NotDurable, Order, Orders, Space};
 use crate::engine::own_alerts::OwnAlerts;
@@ -52,6 +53,7 @@ pub struct Service {
     writer: JoinHandle<()>,
     driver: JoinHandle<()>,
     driver_stop: Arc<AtomicU64>,
+    keeper: JoinHandle<()>,
     stop_sources: watch::Sender<bool>,
     stop_sinks: watch::Sender<bool>,
     sources: Vec<Task>,
@@ -197,13 +199,14 @@ impl Service {
         let listener = sources.listens_on();
         let sources = sources.start(&parts, (uplinks, sources_stop));
         running.push(sinks::start_http(http, &desk, token, parts.stop_sinks.clone())?);
-        let Engine { writer, driver, driver_stop } = engine;
+        let Engine { writer, driver, driver_stop, keeper } = engine;
         Ok(Self {
             desk,
             bundles,
             writer,
             driver,
             driver_stop,
+            keeper,
             stop_sources,
             stop_sinks,
             sources,
@@ -264,6 +267,7 @@ impl Service {
         self.driver_stop.store(self.desk.journal_end.end().position.max(1), Ordering::Release);
         self.desk.shared.wake.wake();
         join_thread(self.driver).await;
+        join_thread(self.keeper).await;
         self.stop_sinks.send_replace(true);
         join_all(self.sinks, SINKS_END).await;
     }
@@ -308,11 +312,12 @@ struct Channels {
     acks: BTreeMap<SourceId, Arc<dyn Acknowledge>>,
 }
 
-/// The two threads.
+/// The threads.
 struct Engine {
     writer: JoinHandle<()>,
     driver: JoinHandle<()>,
     driver_stop: Arc<AtomicU64>,
+    keeper: JoinHandle<()>,
 }
 
 /// What the store's sink goes on from.
@@ -345,6 +350,9 @@ async fn start_engine(
     let writer = spawn("journal", move |runtime| writer.run(runtime))?;
     let begun = begin(&parts.orders, opened.hash).await;
     begun.map_err(StartError::while_doing("begin the journal"))?;
+    let disk = Arc::clone(&opened.disk);
+    let (kept, keeper) = Kept::new(disk, parts.layout.clone(), Arc::clone(&parts.shared));
+    let keeper = spawn("snapshots", move |runtime| keeper.run(runtime))?;
     let driver = Driver {
         pipeline: opened.pipeline,
         journal: opened.journal_reader,
@@ -355,6 +363,7 @@ async fn start_engine(
         health: Arc::clone(&parts.health),
         questions: channels.asked,
         orders: parts.orders.clone(),
+        kept,
         disk: opened.disk,
         layout: parts.layout.clone(),
         keep: settings.keep,
@@ -364,7 +373,7 @@ async fn start_engine(
     let stop = Arc::clone(&driver_stop);
     let driver = spawn("pipeline", move |_| driver.run(&stop))?;
     let store = StoreFrom { outbox: opened.store_reader, cursor: opened.store_cursor };
-    Ok((Engine { writer, driver, driver_stop }, store))
+    Ok((Engine { writer, driver, driver_stop, keeper }, store))
 }
 
 const fn writer_limits(settings: &Settings) -> WriterLimits {

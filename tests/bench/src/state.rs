@@ -1,13 +1,14 @@
 //! The pipeline alone with many devices: what their state takes, what an uplink costs, how long a snapshot is.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use ingest::engine::recovery::{SHARDS, restore};
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::outbox::OutboxRecord;
 use pipeline::record::{ConfigActivated, Kind, Record, SourceState, Tick, Uplink};
+use pipeline::snapshot::Copied;
 use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
 use proof::wait::now_ms;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use crate::usage::{cpu_seconds, resident_bytes};
 
 /// Readings remembered per device: the default of the configuration.
 const IDENTITY_MEMORY: u32 = 32;
+/// Uplinks between two pieces of a snapshot, and bytes of a piece: as the engine has it.
+const TURN: u64 = 1024;
+const PIECE: usize = 1 << 20;
 /// Least uplinks whose CPU time is taken, so that the kernel's ticks of 10 ms do not show.
 const MEASURED: u64 = 2_000_000;
 
@@ -49,9 +53,11 @@ pub(crate) struct Taken {
     pub(crate) tick_ms: f64,
     /// Bytes of a snapshot.
     pub(crate) snapshot_bytes: u64,
-    /// Time for which the pipeline stands while it takes one, and the CPU of it, milliseconds.
+    /// Longest time for which the pipeline stands at once while one is copied between uplinks, milliseconds.
+    pub(crate) pause_ms: f64,
+    /// Time of all the steps of a copy together, and the CPU of them, milliseconds.
     pub(crate) snapshot_ms: [f64; 2],
-    /// Time to restore it, and the CPU of it, milliseconds.
+    /// Time to restore it on all cores, and the CPU of it, milliseconds.
     pub(crate) restore_ms: [f64; 2],
 }
 
@@ -96,13 +102,11 @@ impl State {
         };
         let uplinks_cpu = cpu(&mut run, true) - cpu(&mut run, false);
         let tick_ms = run.tick();
-        let (snapshot, snapshot_ms) = timed(|| run.pipeline.snapshot());
+        let position = run.position;
+        let (snapshot, pause_ms, snapshot_ms) = run.copy(self.devices);
         drop(run.pipeline);
-        let shards = NonZeroU16::MIN;
-        let restore = || Pipeline::restore(&snapshot, shards, Limits::default(), &run.config);
-        let (restored, restore_ms) = timed(restore);
-        let restored = restored.unwrap();
-        assert_eq!(restored.position(), run.position);
+        let (restored, restore_ms) = timed(|| restore(&snapshot, SHARDS, &run.config));
+        assert_eq!(restored.unwrap().position(), position);
         let devices = self.devices as f64;
         Taken {
             devices: self.devices,
@@ -111,6 +115,7 @@ impl State {
             uplink_us: uplinks_cpu * 1e6 / (rounds * self.devices) as f64,
             tick_ms,
             snapshot_bytes: snapshot.len() as u64,
+            pause_ms,
             snapshot_ms,
             restore_ms,
         }
@@ -142,7 +147,7 @@ impl Run {
         };
         let config = Only(ActiveConfig::build(&bundle).unwrap());
         let mut run = Self {
-            pipeline: Pipeline::new(NonZeroU16::MIN, Limits::default()),
+            pipeline: Pipeline::new(SHARDS, Limits::default()),
             writer: Writer::new(),
             out: OutboxRecord::default(),
             record: Vec::new(),
@@ -158,6 +163,25 @@ impl Run {
             hash,
         }));
         run
+    }
+
+    /// Copies a snapshot as the engine does, a piece after each turn of uplinks; returns it, the longest pause, and the
+    /// time of all pieces.
+    fn copy(&mut self, devices: u64) -> (Vec<u8>, f64, [f64; 2]) {
+        let mut snapshot = Vec::new();
+        let (_, mut all) = timed(|| self.pipeline.begin_snapshot());
+        let mut longest = all[0];
+        loop {
+            let mut piece = Vec::new();
+            let (copied, took) = timed(|| self.pipeline.copy_snapshot(&mut piece, PIECE));
+            longest = longest.max(took[0]);
+            all = [all[0] + took[0], all[1] + took[1]];
+            snapshot.append(&mut piece);
+            if copied == Copied::All {
+                return (snapshot, longest, all);
+            }
+            self.round(devices.min(TURN), true);
+        }
     }
 
     /// One uplink of each device, a minute after the one before; or only what makes them.

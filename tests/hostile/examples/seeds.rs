@@ -115,12 +115,14 @@ fn text() {
 
 fn binary() {
     seed("snapshot", "state", hostile::pipeline_snapshot());
-    seed("snapshot", "magic", b"TLSN\x01\x01\x00\x00\x00\x00\x00");
+    seed("snapshot", "magic", b"TLSN\x02\x01\x00\x00\x00\x00\x00");
     seed("snapshot", "cut", hostile::pipeline_snapshot().get(..200).unwrap());
     // Found: a length in nine bytes asked for 25 GB.
-    let mut many = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
-    many.pop();
-    many.extend_from_slice(&[&[253], &50_000_000_u64.to_le_bytes()[..]].concat());
+    let whole = Pipeline::new(NonZeroU16::MIN, Limits::default()).snapshot();
+    let (before, end) = whole.split_at(whole.len() - 21);
+    let devices = [0, 0x80, 0xe1, 0xeb, 0x17];
+    let sum = telemetry::hash::hash64(&devices).to_le_bytes();
+    let many = [before, &[5, 5, 0, 0, 0], &sum, &devices, end].concat();
     seed("snapshot", "many-devices", many);
     let problems = Problems::default();
     let text =

@@ -17,6 +17,7 @@ use crate::engine::clock::JournalClock;
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Shared};
 use crate::engine::health::{Health, Part};
+use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
 use crate::engine::notices;
 use crate::engine::orders::{Order, Orders, Space};
@@ -137,6 +138,7 @@ impl Life {
             end(writer).await;
             return Err(ended("the journal could not be begun".to_owned()));
         }
+        let (kept, keeper) = Kept::new(Arc::clone(&disk), layout.clone(), Arc::clone(&shared));
         let driver = Driver {
             pipeline: opened.pipeline,
             journal: journal_reader,
@@ -147,6 +149,7 @@ impl Life {
             health: Arc::clone(&health),
             questions: asked,
             orders: orders.clone(),
+            kept,
             disk,
             layout,
             keep: world.plan.keep,
@@ -174,6 +177,7 @@ impl Life {
             tokio::spawn(async move { store.run(stop).await }),
             tokio::spawn(notices::follow(notice_reader, told, feed, sinks_stop)),
             tokio::spawn(tell(Arc::clone(&world.told), fed)),
+            tokio::spawn(keeper.work()),
         ];
         let (broker, link) = ((SourceId(0), Part::Mqtt), world.broker.link());
         let watched = vec![Watched::new(broker, "broker".to_owned(), link, acks.clone())];

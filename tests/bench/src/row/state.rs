@@ -27,7 +27,8 @@ pub(crate) fn state(plan: &Plan, report: &mut Report) {
         "us/uplink",
         "tick ms",
         "snapshot MiB",
-        "pause ms (CPU)",
+        "longest pause ms",
+        "copy in all ms (CPU)",
         "restore ms (CPU)",
     ];
     let mut table = Table::new("State: the pipeline alone, three rules a device", &columns);
@@ -48,6 +49,7 @@ pub(crate) fn state(plan: &Plan, report: &mut Report) {
             format!("{:.2}", one.uplink_us),
             format!("{:.2}", one.tick_ms),
             format!("{:.1}", one.snapshot_bytes as f64 / MIB),
+            format!("{:.1}", one.pause_ms),
             both(one.snapshot_ms),
             both(one.restore_ms),
         ]);
