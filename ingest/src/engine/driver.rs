@@ -233,11 +233,17 @@ impl Driver {
     fn go_back(&mut self, progress: &mut Progress) -> bool {
         // Before it is known which is the newest.
         self.give_up_snapshot(progress);
-        let pipeline = load_newest(&*self.disk, &self.layout, &self.bundles, SHARDS);
-        if pipeline.position() < progress.snapshot_at {
-            tracing::error!("the newest snapshot is not readable; tried again");
-            return false;
-        }
+        let pipeline = match load_newest(&*self.disk, &self.layout, &self.bundles, SHARDS) {
+            Ok(pipeline) if pipeline.position() >= progress.snapshot_at => pipeline,
+            Ok(_) => {
+                tracing::error!("the newest snapshot is not readable; tried again");
+                return false;
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "no snapshot is readable; tried again");
+                return false;
+            }
+        };
         if let Err(error) = self.outbox.truncate_after(pipeline.position()) {
             tracing::error!(error = %chain(&error), "the outbox could not be cut; tried again");
             return false;

@@ -145,7 +145,7 @@ pub(crate) fn recover_sized(
     let (mut outbox, opened_outbox) = open("outbox", &layout.outbox(), Visible::Written)?;
     let bundles = Arc::new(Bundles::new(Arc::clone(disk), layout.bundles()));
     remove_unfinished(&**disk, layout);
-    let pipeline = load_newest(&**disk, layout, &bundles, shards);
+    let pipeline = load_newest(&**disk, layout, &bundles, shards)?;
     let cut_to = pipeline.position();
     outbox.truncate_after(cut_to).map_err(RecoverError::Cut)?;
     let path = layout.store_cursor();
@@ -196,21 +196,43 @@ fn last_time(journal: &Log, position: u64) -> IngestTime {
 }
 
 /// Loads the newest snapshot that is whole; an empty state where there is none.
+///
+/// # Errors
+///
+/// [`RecoverError::Io`]: none is whole, and the disk did not let one be read that may be.
 pub(crate) fn load_newest(
     disk: &dyn Disk,
     layout: &Layout,
     bundles: &Bundles,
     shards: NonZeroU16,
-) -> Pipeline {
-    for (position, path) in snapshots(disk, layout) {
-        let loaded =
-            read_snapshot(disk, &path).and_then(|bytes| restore(&bytes, shards, bundles).ok());
-        match loaded {
-            Some(pipeline) => return pipeline,
-            None => tracing::error!(position, "a snapshot is not readable; an older one serves"),
+) -> Result<Pipeline, RecoverError> {
+    let files = snapshots(disk, layout).into_iter();
+    let read = files.map(|(_, path)| {
+        let bytes = read_file(disk, &path);
+        (path, bytes)
+    });
+    let whole = |bytes| restore(&snapshot_body(bytes)?, shards, bundles).ok();
+    Ok(first_whole(read, whole)?.unwrap_or_else(|| Pipeline::new(shards, Limits::default())))
+}
+
+/// Returns the first that is whole. What may be whole and cannot be read is not passed over for nothing at all.
+fn first_whole<T>(
+    files: impl Iterator<Item = (PathBuf, io::Result<Vec<u8>>)>,
+    whole: impl Fn(Vec<u8>) -> Option<T>,
+) -> Result<Option<T>, RecoverError> {
+    let mut unread = None;
+    for (path, read) in files {
+        let shown = path.display().to_string();
+        match read.map(&whole) {
+            Ok(Some(state)) => return Ok(Some(state)),
+            Ok(None) => tracing::error!(path = shown, "a snapshot is damaged; an older one serves"),
+            Err(error) => {
+                tracing::error!(path = shown, %error, "a snapshot cannot be read; an older one serves");
+                unread = Some(RecoverError::Io { doing: "read", path, source: error });
+            }
         }
     }
-    Pipeline::new(shards, Limits::default())
+    unread.map_or(Ok(None), Err)
 }
 
 /// Restores a snapshot, a large one with every core.
@@ -262,7 +284,11 @@ pub fn snapshots(disk: &dyn Disk, layout: &Layout) -> Vec<(u64, PathBuf)> {
 /// Reads a snapshot file. `None`: it is none. Whether it is whole is known once it is restored.
 #[must_use]
 pub fn read_snapshot(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = read_file(disk, path).ok()?;
+    snapshot_body(read_file(disk, path).ok()?)
+}
+
+/// Takes the head off a snapshot file's bytes. `None`: they are none.
+fn snapshot_body(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let mut head = SNAPSHOT_MAGIC.len();
     if let Some(rest) = bytes.strip_prefix(SNAPSHOT_MAGIC_1) {
         let (sum, body) = rest.split_first_chunk::<8>()?;
@@ -322,5 +348,27 @@ fn remove_unfinished(disk: &dyn Disk, layout: &Layout) {
         if let Err(error) = disk.remove(&dir.join(name)) {
             tracing::debug!(%error, "an unfinished snapshot could not be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: snapshots of which the disk lets some not be read, and some are damaged.
+    /// Guarantees: the newest whole one serves; what may be whole is not passed over for an empty state, what is
+    /// damaged is.
+    #[test]
+    fn a_state_that_cannot_be_read_is_not_an_empty_one() {
+        let refused = || Err(io::Error::other("I/O error"));
+        let first = |files: Vec<io::Result<Vec<u8>>>| {
+            let named = files.into_iter().map(|bytes| (PathBuf::from("s"), bytes));
+            first_whole(named, |bytes| (bytes != b"bad").then_some(bytes))
+        };
+        let whole = first(vec![refused(), Ok(b"bad".to_vec()), Ok(b"old".to_vec())]).unwrap();
+        assert_eq!(whole, Some(b"old".to_vec()));
+        assert_eq!(first(vec![Ok(b"bad".to_vec())]).unwrap(), None);
+        let error = first(vec![refused(), Ok(b"bad".to_vec())]).unwrap_err();
+        assert!(matches!(error, RecoverError::Io { doing: "read", .. }), "{error}");
     }
 }
