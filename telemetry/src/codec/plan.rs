@@ -31,6 +31,19 @@ impl Node {
         self.keys.iter().find(|(known, _)| **known == *name).map(|(_, below)| *below)
     }
 
+    /// Finds the same, first at `place`; then `place` is the one behind it.
+    #[inline]
+    pub(super) fn key_near(&self, name: &[u8], place: &mut usize) -> Option<usize> {
+        let is_it = |(known, _): &(Box<str>, usize)| known.as_bytes() == name;
+        let expected = self.keys.get(*place).filter(|one| is_it(one));
+        let found = match expected {
+            Some(_) => *place,
+            None => self.keys.iter().position(is_it)?,
+        };
+        *place = found + 1;
+        self.keys.get(found).map(|(_, below)| *below)
+    }
+
     /// Returns the index of the node below an array's element.
     pub(super) fn item(&self, index: u32) -> Option<usize> {
         self.items.iter().find(|(known, _)| *known == index).map(|(_, below)| *below)
