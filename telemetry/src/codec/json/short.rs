@@ -30,8 +30,7 @@ pub(super) fn decode(profile: &Profile, text: &str) -> Option<Decoded> {
         scan.value(&mut state, profile.plan.node(0), DEPTH_MAX)?;
     } else {
         scan.object(&mut state, DEPTH_MAX)?;
-        let element = state.collector.finish();
-        state.elements.push(element);
+        state.elements = vec![state.collector.finish()];
     }
     let is_whole = scan.next().is_none() && (state.has_array || !is_batch);
     is_whole.then_some(Decoded { elements: state.elements, is_batch })
@@ -101,11 +100,10 @@ impl<'t> Scan<'t> {
             if next != b'"' {
                 return None;
             }
-            let name = self.string()?;
+            let below = self.name(node, &mut place)?;
             if self.next()? != b':' {
                 return None;
             }
-            let below = node.and_then(|node| node.key_near(name, &mut place));
             let below = below.and_then(|below| state.plan.node(below));
             self.value(state, below, depth)?;
             match self.next()? {
@@ -114,6 +112,17 @@ impl<'t> Scan<'t> {
                 _ => return None,
             }
         }
+    }
+
+    /// Takes a name after its opening quote; returns the index of the node below it.
+    #[inline]
+    fn name(&mut self, node: Option<&Node>, place: &mut usize) -> Option<Option<usize>> {
+        let Some(node) = node else { return self.string().map(|_| None) };
+        if let Some((len, below)) = node.expected(self.bytes.get(self.at..)?, place) {
+            self.at += len + 1;
+            return Some(Some(below));
+        }
+        self.string().map(|name| node.key_of(name, place))
     }
 
     /// Reads an array after its bracket.
@@ -176,7 +185,7 @@ impl<'t> Scan<'t> {
     fn string(&mut self) -> Option<&'t [u8]> {
         let from = self.at;
         loop {
-            if let Some(eight) = self.bytes.get(self.at..)?.first_chunk::<8>() {
+            if let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
                 let ends = ends_text(u64::from_le_bytes(*eight));
                 if ends == 0 {
                     self.at += 8;
@@ -236,10 +245,17 @@ impl<'t> Scan<'t> {
     /// Takes digits. Too many of them make a wrong number, and are counted by the caller.
     #[inline]
     fn digits(&mut self, number: &mut u64) {
-        while let Some(byte @ b'0'..=b'9') = self.bytes.get(self.at) {
-            *number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-            self.at += 1;
+        let (mut size, mut count) = (*number, 0);
+        for byte in self.bytes.get(self.at..).unwrap_or_default() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            size = size.wrapping_mul(10).wrapping_add(u64::from(digit));
+            count += 1;
         }
+        *number = size;
+        self.at += count;
     }
 }
 
