@@ -14,12 +14,32 @@ pub fn hash64(bytes: &[u8]) -> u64 {
 /// Returns the 64-bit hash (XXH3) of several parts; `["ab", "c"]` and `["a", "bc"]` differ.
 #[must_use]
 pub fn hash64_parts(parts: &[&[u8]]) -> u64 {
-    let mut hash = Xxh3::new();
+    short_hash(parts).unwrap_or_else(|| {
+        let mut hash = Xxh3::new();
+        for part in parts {
+            hash.update(&length(part));
+            hash.update(part);
+        }
+        hash.digest()
+    })
+}
+
+/// Hashes parts that are short together in one pass: names of devices are, and it costs a third.
+fn short_hash(parts: &[&[u8]]) -> Option<u64> {
+    const ROOM: usize = 128;
+    let mut held = [0; ROOM];
+    let mut rest = held.as_mut_slice();
     for part in parts {
-        hash.update(&length(part));
-        hash.update(part);
+        rest = put(put(rest, &length(part))?, part)?;
     }
-    hash.digest()
+    let len = ROOM - rest.len();
+    held.get(..len).map(xxh3_64)
+}
+
+fn put<'r>(room: &'r mut [u8], bytes: &[u8]) -> Option<&'r mut [u8]> {
+    let (here, rest) = room.split_at_mut_checked(bytes.len())?;
+    here.copy_from_slice(bytes);
+    Some(rest)
 }
 
 /// Returns the SHA-256 of some bytes as 64 lower-case hexadecimal digits: names of configuration files.
@@ -59,6 +79,22 @@ mod tests {
             sha256_hex(b"abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn parts_hash_as_if_they_were_fed_one_after_the_other() {
+        let text = "田".repeat(500);
+        for (a, b) in
+            [(0, 0), (4, 10), (60, 52), (112, 0), (113, 0), (241, 0), (3, 600), (1500, 1500)]
+        {
+            let (a, b) = (&text.as_bytes()[..a], &text.as_bytes()[..b]);
+            let mut fed = Xxh3::new();
+            for part in [a, b] {
+                fed.update(&length(part));
+                fed.update(part);
+            }
+            assert_eq!(hash64_parts(&[a, b]), fed.digest());
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! One point is one line: no input, however hostile, adds a line, a tag or a field.
 
 mod escape;
+mod number;
 mod read;
 mod write;
 

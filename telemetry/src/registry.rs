@@ -87,6 +87,9 @@ impl Registry {
     /// Returns a device.
     #[must_use]
     pub fn get(&self, tenant: &str, device: &str) -> Option<&Device> {
+        if self.devices.is_empty() {
+            return None;
+        }
         let is_it = |at: &usize| {
             self.devices
                 .get(*at)

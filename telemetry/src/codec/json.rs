@@ -2,6 +2,8 @@
 //!
 //! Nesting deeper than 128, also in parts that nobody asked for, and text that is not UTF-8 are malformed.
 
+mod short;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer as _, Error, MapAccess, SeqAccess, Visitor};
@@ -14,6 +16,9 @@ use crate::reading::{Decoded, Element};
 
 pub(super) fn decode(profile: &Profile, payload: &[u8]) -> Result<Decoded, DecodeError> {
     let text = text_of(payload)?;
+    if let Some(decoded) = short::decode(profile, text) {
+        return Ok(decoded);
+    }
     let found = decode_text(profile, text);
     if let Err(error) = &found
         && let Some(tamed) = tame_numbers(text)
@@ -25,12 +30,7 @@ pub(super) fn decode(profile: &Profile, payload: &[u8]) -> Result<Decoded, Decod
 }
 
 fn decode_text(profile: &Profile, text: &str) -> Result<Decoded, serde_json::Error> {
-    let mut state = State {
-        plan: &profile.plan,
-        collector: Collector::new(profile),
-        elements: Vec::new(),
-        has_array: false,
-    };
+    let mut state = State::new(profile);
     let mut json = serde_json::Deserializer::from_str(text);
     let Some(batch) = &profile.batch else {
         json.deserialize_any(Root(&mut state))?;
@@ -52,6 +52,13 @@ struct State<'p> {
     collector: Collector<'p>,
     elements: Vec<Element>,
     has_array: bool,
+}
+
+impl<'p> State<'p> {
+    fn new(profile: &'p Profile) -> Self {
+        let collector = Collector::new(profile);
+        Self { plan: &profile.plan, collector, elements: Vec::new(), has_array: false }
+    }
 }
 
 /// The payload of a single reading: an object.

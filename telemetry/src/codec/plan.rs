@@ -21,14 +21,39 @@ pub(crate) enum Target {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Node {
     pub(super) targets: SmallVec<[Target; 1]>,
-    keys: Vec<(Box<str>, usize)>,
+    keys: Vec<Key>,
     items: Vec<(u32, usize)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Key {
+    name: Box<str>,
+    /// The name and the quote after it, as JSON has them; `None` where JSON would have an escape.
+    quoted: Option<Box<[u8]>>,
+    below: usize,
 }
 
 impl Node {
     /// Returns the index of the node below a name. Linear: a profile has a handful of names.
     pub(super) fn key(&self, name: &str) -> Option<usize> {
-        self.keys.iter().find(|(known, _)| **known == *name).map(|(_, below)| *below)
+        self.keys.iter().find(|key| *key.name == *name).map(|key| key.below)
+    }
+
+    /// Finds the same by the bytes of a name; `place` becomes the one behind it.
+    pub(super) fn key_of(&self, name: &[u8], place: &mut usize) -> Option<usize> {
+        let found = self.keys.iter().position(|key| key.name.as_bytes() == name)?;
+        *place = found + 1;
+        self.keys.get(found).map(|key| key.below)
+    }
+
+    /// Returns the length of the name at `place` and the index of the node below it, if JSON text begins with that
+    /// name and a quote; then `place` is the one behind it.
+    #[inline]
+    pub(super) fn expected(&self, text: &[u8], place: &mut usize) -> Option<(usize, usize)> {
+        let key = self.keys.get(*place)?;
+        let quoted = key.quoted.as_deref().filter(|quoted| text.starts_with(quoted))?;
+        *place += 1;
+        Some((quoted.len() - 1, key.below))
     }
 
     /// Returns the index of the node below an array's element.
@@ -102,7 +127,11 @@ impl Plan {
         let below = self.push();
         if let Some(node) = self.nodes.get_mut(at) {
             match step {
-                Step::Key(name) => node.keys.push((name.clone(), below)),
+                Step::Key(name) => {
+                    let is_plain = !name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+                    let quoted = is_plain.then(|| format!("{name}\"").into_bytes().into());
+                    node.keys.push(Key { name: name.clone(), quoted, below });
+                }
                 Step::Index(index) => node.items.push((*index, below)),
             }
         }

@@ -26,9 +26,21 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Bytes that are written as they are, wherever they stand: letters, digits, `_`, `-`, `.`.
+#[expect(clippy::indexing_slicing, reason = "a table of all bytes has a place for each")]
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 0x80 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        byte += 1;
+    }
+    plain
+};
+
 fn write(out: &mut Vec<u8>, text: &str, is_special: impl Fn(u8) -> bool) {
     let bytes = text.as_bytes();
-    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+    if bytes.iter().all(|byte| PLAIN.get(usize::from(*byte)).is_some_and(|plain| *plain)) {
         out.extend_from_slice(bytes);
         return;
     }

@@ -1,11 +1,10 @@
 //! The writer of points.
 
-use std::io::Write as _;
-
 use smallvec::SmallVec;
 
 use super::escape::{write_key, write_measurement, write_text};
-use crate::flag::TimeFlag;
+use super::number::{write_float, write_whole};
+use crate::flag::{TimeFlag, ValueFlags};
 use crate::profile::{Profile, Property};
 use crate::reading::{Observation, Reading, Value};
 
@@ -33,11 +32,13 @@ pub struct Stamp {
     pub sampled_at_raw: Option<i64>,
 }
 
-/// The fields that a profile's points may have, sorted, each with its escaped name and `=`.
+/// The fields that a profile's points may have, sorted, each with a comma, its escaped name and `=`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct FieldOrder {
     measurement: Vec<u8>,
     fields: Vec<(Vec<u8>, Field)>,
+    /// Those of a reading of which nothing is wrong.
+    good: Vec<(Vec<u8>, Field)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,13 +61,15 @@ impl FieldOrder {
         }
         names.sort_by(|a, b| a.0.cmp(&b.0));
         let escaped = |(name, field): (String, Field)| {
-            let mut key = Vec::new();
+            let mut key = vec![b','];
             write_key(&mut key, &name);
             key.push(b'=');
             (key, field)
         };
-        let mut order =
-            Self { measurement: Vec::new(), fields: names.into_iter().map(escaped).collect() };
+        let fields: Vec<_> = names.into_iter().map(escaped).collect();
+        let is_value = |(_, field): &&(Vec<u8>, Field)| matches!(field, Field::Value(_));
+        let good = fields.iter().filter(is_value).cloned().collect();
+        let mut order = Self { measurement: Vec::new(), fields, good };
         write_measurement(&mut order.measurement, measurement);
         order
     }
@@ -94,13 +97,25 @@ pub fn write_reading(
 /// Appends measurement and tags: the same for every reading of a device, so a caller may keep it.
 pub fn write_prefix(out: &mut Vec<u8>, profile: &Profile, head: &PointHead<'_>) {
     out.extend_from_slice(&profile.fields.measurement);
+    if head.tags.is_empty() {
+        write_tag(out, b",device=", head.device);
+        write_tag(out, b",site=", head.site);
+        write_tag(out, b",tenant=", head.tenant);
+        return;
+    }
     let mut tags: SmallVec<[(&str, &str); 8]> = SmallVec::from_slice(head.tags);
     tags.extend([("device", head.device), ("site", head.site), ("tenant", head.tenant)]);
     tags.sort_by_key(|(name, _)| *name);
     for (name, value) in tags.iter().filter(|(_, value)| !value.is_empty()) {
         out.push(b',');
         write_key(out, name);
-        out.push(b'=');
+        write_tag(out, b"=", value);
+    }
+}
+
+fn write_tag(out: &mut Vec<u8>, name: &[u8], value: &str) {
+    if !value.is_empty() {
+        out.extend_from_slice(name);
         write_key(out, value);
     }
 }
@@ -117,87 +132,87 @@ pub fn write_fields(
     if !reading.observations.iter().any(|one| one.value.as_ref().is_some_and(is_writable)) {
         return false;
     }
-    let mut found: SmallVec<[Option<&Observation>; 16]> = SmallVec::new();
-    found.resize(profile.properties.len(), None);
-    for observation in &reading.observations {
-        if let Some(slot) = found.get_mut(usize::from(observation.property)) {
-            *slot = Some(observation);
+    let is_good = stamp.flag.is_none()
+        && stamp.sampled_at_raw.is_none()
+        && reading.observations.iter().all(|one| one.flags.is_good());
+    let fields = if is_good { &profile.fields.good } else { &profile.fields.fields };
+    let start = out.len();
+    for (key, field) in fields {
+        match field {
+            Field::Value(index) => {
+                let value = observation(reading, *index).and_then(|one| one.value.as_ref());
+                if let Some(value) = value.filter(|value| is_writable(value)) {
+                    out.extend_from_slice(key);
+                    write_value(out, value);
+                }
+            }
+            Field::Flags(index) => {
+                let flags = observation(reading, *index).map(|one| one.flags);
+                if let Some(flags) = flags.filter(|flags| !flags.is_good()) {
+                    out.extend_from_slice(key);
+                    write_flags(out, flags);
+                }
+            }
+            Field::TimeFlag => {
+                if let Some(flag) = stamp.flag {
+                    out.extend_from_slice(key);
+                    write_text(out, flag.code());
+                }
+            }
+            Field::SampledAtRaw => {
+                if let Some(nanos) = stamp.sampled_at_raw {
+                    out.extend_from_slice(key);
+                    write_int(out, nanos);
+                }
+            }
         }
     }
-    let of = |index: &usize| found.get(*index).copied().flatten();
-    let mut separator = b' ';
-    for (key, field) in &profile.fields.fields {
-        let start = out.len();
-        out.push(separator);
-        out.extend_from_slice(key);
-        let is_written = match field {
-            Field::Value(index) => of(index).is_some_and(|one| write_value(out, one)),
-            Field::Flags(index) => of(index).is_some_and(|one| write_flags(out, one)),
-            Field::TimeFlag => stamp.flag.is_some_and(|flag| {
-                write_text(out, flag.code());
-                true
-            }),
-            Field::SampledAtRaw => stamp.sampled_at_raw.is_some_and(|nanos| write_int(out, nanos)),
-        };
-        if is_written {
-            separator = b',';
-        } else {
-            out.truncate(start);
-        }
+    // The first of them has a space before it.
+    if let Some(comma) = out.get_mut(start) {
+        *comma = b' ';
     }
     out.push(b' ');
-    write_number(out, stamp.at_nanos);
+    write_whole(out, stamp.at_nanos);
     out.push(b'\n');
     true
 }
 
+/// Finds the observation of a property: at its own place where there is one of each.
+fn observation(reading: &Reading, property: usize) -> Option<&Observation> {
+    let is_it = |one: &&Observation| usize::from(one.property) == property;
+    let in_place = reading.observations.get(property).filter(is_it);
+    in_place.or_else(|| reading.observations.iter().rfind(is_it))
+}
+
 fn is_writable(value: &Value) -> bool {
-    if let Value::Float(number) = value { number.is_finite() } else { true }
+    let is_finite = if let Value::Float(number) = value { number.is_finite() } else { true };
+    debug_assert!(is_finite, "a value is finite");
+    is_finite
 }
 
-fn write_value(out: &mut Vec<u8>, observation: &Observation) -> bool {
-    match &observation.value {
-        None => return false,
-        Some(Value::Float(number)) if !number.is_finite() => {
-            debug_assert!(false, "a value is finite");
-            return false;
-        }
-        Some(Value::Float(number)) => {
-            let mut digits = ryu::Buffer::new();
-            let text = digits.format_finite(*number);
-            out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
-        }
-        Some(Value::Int(number)) => return write_int(out, *number),
-        Some(Value::Bool(truth)) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
-        Some(Value::Text(text)) => write_text(out, text),
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Float(number) => write_float(out, *number),
+        Value::Int(number) => write_int(out, *number),
+        Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+        Value::Text(text) => write_text(out, text),
     }
-    true
 }
 
-fn write_flags(out: &mut Vec<u8>, observation: &Observation) -> bool {
-    if observation.flags.is_good() {
-        return false;
-    }
+fn write_flags(out: &mut Vec<u8>, flags: ValueFlags) {
     out.push(b'"');
-    for (index, code) in observation.flags.codes().enumerate() {
+    for (index, code) in flags.codes().enumerate() {
         if index > 0 {
             out.push(b',');
         }
         out.extend_from_slice(code.as_bytes());
     }
     out.push(b'"');
-    true
 }
 
-fn write_int(out: &mut Vec<u8>, number: i64) -> bool {
-    write_number(out, number);
+fn write_int(out: &mut Vec<u8>, number: i64) {
+    write_whole(out, number);
     out.push(b'i');
-    true
-}
-
-fn write_number(out: &mut Vec<u8>, number: i64) {
-    let written = write!(out, "{number}");
-    debug_assert!(written.is_ok(), "a vector takes any bytes");
 }
 
 #[cfg(test)]
