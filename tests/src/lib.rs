@@ -23,6 +23,8 @@
     reason = "a harness fails its test by a panic that says what went wrong"
 )]
 
+pub mod arguments;
+pub mod audit;
 pub mod balance;
 pub mod browser;
 pub mod clock;
@@ -30,6 +32,7 @@ pub mod demo;
 pub mod fault_proxy;
 pub mod http;
 pub mod influx;
+pub mod kills;
 pub mod letters;
 pub mod line;
 pub mod mosquitto;
@@ -37,6 +40,7 @@ pub mod mqtt;
 pub mod place;
 pub mod process;
 pub mod publisher;
+pub mod random;
 pub mod sample;
 pub mod signature;
 pub mod slow_devices;

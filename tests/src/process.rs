@@ -55,10 +55,10 @@ impl Process {
         until(&what, within, || self.exited())
     }
 
-    /// Sends SIGKILL and waits for the end.
-    pub fn kill9(&mut self) {
+    /// Sends SIGKILL, waits for the end and returns how it ended: it may have done so before.
+    pub fn kill9(&mut self) -> ExitStatus {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap()
     }
 
     /// Returns the resident memory in bytes.
@@ -67,6 +67,18 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Returns how many files, sockets and the like it has open.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Returns how many threads it has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
     /// Returns what it has printed, of all runs with this log.
