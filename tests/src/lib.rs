@@ -30,6 +30,7 @@ pub mod browser;
 pub mod clock;
 pub mod demo;
 pub mod fault_proxy;
+pub mod growth;
 pub mod http;
 pub mod influx;
 pub mod kills;
