@@ -117,6 +117,8 @@ impl Plan {
         let samples = watch.end();
         let audit = services.audit(&service, &fleets);
         let panics = service.log().matches("panicked at").count();
+        let is_half = |name: &String| name.ends_with(".tmp");
+        let left_behind = services.snapshots().into_iter().filter(is_half).count();
         let has_ended = service.terminate().success();
         let Run { killed, under_load, in_snapshot, ended, restarts, .. } = run;
         Some(Outcome {
@@ -124,6 +126,7 @@ impl Plan {
             killed,
             under_load,
             in_snapshot,
+            left_behind,
             ended,
             restarts,
             acknowledged,

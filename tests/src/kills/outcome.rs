@@ -19,6 +19,8 @@ pub struct Outcome {
     pub under_load: u32,
     /// Kills that left half a snapshot behind.
     pub in_snapshot: u32,
+    /// Halves of snapshots that still lie there at the end.
+    pub left_behind: usize,
     /// Lives that ended in order before their kill; killed again.
     pub ended: u32,
     /// From the start of the process until `/readyz` answered 200, of each life that came so far.
@@ -79,6 +81,7 @@ impl Outcome {
         }
         row("kills with new uplinks since the one before", self.under_load.to_string());
         row("kills that left half a snapshot", self.in_snapshot.to_string());
+        row("halves of snapshots still there at the end", self.left_behind.to_string());
         row("ended in order before the kill, and killed again", self.ended.to_string());
         row("uplinks acknowledged", self.acknowledged.to_string());
         let audit = &self.audit;
@@ -109,5 +112,47 @@ impl Outcome {
             sorted.get(rank).map_or(0.0, Duration::as_secs_f64)
         };
         format!("{:.2} s / {:.2} s / {:.2} s of {}", at(50), at(99), at(100), sorted.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_uplink_too_few_is_told_by_its_name() {
+        let sums = |stored: u64| {
+            let text = json!({
+                "uplinks": {"received": 12, "decoded": 12, "dead": 0, "lost": 0, "held": 0},
+                "readings": {"decoded": 12, "stored": stored, "dead": 0, "duplicate": 12 - stored, "held": 0},
+                "redriven": 0,
+            });
+            serde_json::from_value::<Balance>(text).unwrap()
+        };
+        let mut outcome = Outcome {
+            seed: 1,
+            killed: BTreeMap::from([(Moment::Flowing, 3)]),
+            under_load: 3,
+            in_snapshot: 0,
+            left_behind: 0,
+            ended: 0,
+            restarts: (1..=200).map(Duration::from_secs).collect(),
+            acknowledged: 10,
+            audit: Audit { exactly_once: 10, ..Audit::default() },
+            settled: Ok(sums(10)),
+            samples: Ok(30),
+            panics: 0,
+            has_ended: true,
+        };
+        assert_eq!(outcome.wrong(), [""; 0]);
+        assert!(outcome.report().contains("100.00 s / 198.00 s / 200.00 s of 200"));
+        outcome.audit.missing.insert(("k0-0007".to_owned(), 5));
+        outcome.settled = Ok(sums(9));
+        let wrong = outcome.wrong();
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert_eq!(wrong[0], "1 missing: [(\"k0-0007\", 5)]");
+        assert!(wrong[1].contains("stored 9 + dead 0 + duplicate 3"), "{wrong:?}");
     }
 }
