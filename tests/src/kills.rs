@@ -97,11 +97,14 @@ impl Plan {
         let fleets = (0..PUBLISHERS).map(|n| fleet(&prefix(n), DEVICES_EACH, each, start));
         let fleets: Arc<Vec<Vec<Sample>>> = Arc::new(fleets.collect());
         let acknowledged: u64 = fleets.iter().map(|fleet| fleet.len() as u64).sum();
-        let mut pace = Pace::start(DEVICES_EACH * each, self.kills);
+        let mut run = Run::new(self.seed, &services);
+        let moments = Moment::draw(self.kills, &mut run.random);
+        let in_all = moments.iter().map(|moment| moment.length()).sum();
+        let mut pace = Pace::start(DEVICES_EACH * each, in_all);
         let publishing = self.publish(&services.address, &fleets, &pace);
         let watch = assert_balance_always(&services.work.base());
-        let mut run = Run::new(self.seed, &services);
-        for moment in Moment::draw(self.kills, &mut run.random) {
+        for moment in moments {
+            pace.begin(moment.length());
             run.kill(moment);
             run.under_load += u32::from(pace.killed());
         }

@@ -57,6 +57,11 @@ impl Moment {
         matches!(self, Self::Ending | Self::LastSnapshot)
     }
 
+    /// Returns how long it takes to come, in the length of a quick one of about a second.
+    pub(super) const fn length(self) -> u32 {
+        if matches!(self, Self::Snapshot) { 60 } else { 1 }
+    }
+
     /// Returns it in words.
     #[must_use]
     pub const fn words(self) -> &'static str {
