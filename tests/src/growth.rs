@@ -37,6 +37,8 @@ pub struct Look {
     pub after: Duration,
     /// Resident memory.
     pub resident_bytes: u64,
+    /// Resident memory that is no page of a file, as those of the program are.
+    pub own_bytes: u64,
     /// Open files, sockets and the like.
     pub handles: usize,
     /// Threads.
@@ -98,6 +100,7 @@ impl Look {
         Self {
             after: began.elapsed(),
             resident_bytes: process.resident_bytes(),
+            own_bytes: process.own_bytes(),
             handles: process.handles(),
             threads: process.threads(),
             disk_bytes: disk_bytes(data),
@@ -116,11 +119,11 @@ fn disk_bytes(folder: &Path) -> u64 {
     taken.sum()
 }
 
-/// Returns the mean of the resident memory, in bytes.
+/// Returns the mean of a number of bytes of each look.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "bytes of memory")]
-pub fn resident_mean(looks: &[Look]) -> f64 {
-    looks.iter().map(|look| look.resident_bytes as f64).sum::<f64>() / looks.len() as f64
+pub fn mean(looks: &[Look], of: impl Fn(&Look) -> u64) -> f64 {
+    looks.iter().map(|look| of(look) as f64).sum::<f64>() / looks.len() as f64
 }
 
 /// Returns the least and the greatest of a number of each look.
