@@ -6,8 +6,10 @@
 //! memory of the devices, the replay window and the logs' room fill up. The slope is that of the line of least
 //! squares through the minutes after it.
 //!
-//! Memory is the resident one; of its own is what is no page of a file, as those of the program are: the kernel maps
-//! them when they are first run. It fails where memory grows by 1 % an hour or more, where handles or threads rise above what they were in the
+//! Memory is the resident one; of its own is what is no page of a file, as those of the program are, which the kernel
+//! maps when they are first run.
+//!
+//! It fails where memory grows by 1 % an hour or more, where handles or threads rise above what they were in the
 //! warm-up, where the data folder takes more than its budget, or where the balance is not exact.
 #![expect(
     clippy::expect_used,
