@@ -85,6 +85,21 @@ impl Balance {
             .then(|| format!("the balance does not add up: {self:?}"))
     }
 
+    /// Returns both sums with their numbers.
+    #[must_use]
+    pub fn sums(&self) -> String {
+        let (u, r) = (self.uplinks, self.readings);
+        let uplinks = format!(
+            "received {} = decoded {} + dead {} + lost {} + held {}",
+            u.received, u.decoded, u.dead, u.lost, u.held
+        );
+        let readings = format!(
+            "decoded {} = stored {} + dead {} + duplicate {} + held {}",
+            r.decoded, r.stored, r.dead, r.duplicate, r.held
+        );
+        format!("uplinks: {uplinks}; readings: {readings}")
+    }
+
     /// Returns whether nothing is held any more.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -122,12 +137,21 @@ pub fn assert_balance_always(base: &str) -> Watch {
 
 impl Watch {
     /// Ends the sampling, fails where a sample did not add up or none was taken, and returns their number.
-    pub fn finish(mut self) -> u64 {
-        self.over.store(true, Ordering::Relaxed);
-        let samples =
-            self.thread.take().unwrap().join().unwrap().unwrap_or_else(|wrong| panic!("{wrong}"));
+    pub fn finish(self) -> u64 {
+        let samples = self.end().unwrap_or_else(|wrong| panic!("{wrong}"));
         assert!(samples > 0, "the balance was never answered");
         samples
+    }
+
+    /// Ends the sampling and returns the number of samples.
+    ///
+    /// # Errors
+    ///
+    /// The first sample that did not add up.
+    pub fn end(mut self) -> Result<u64, String> {
+        self.over.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(0) };
+        thread.join().unwrap_or_else(|_| Err("an answer was no balance".to_owned()))
     }
 }
 

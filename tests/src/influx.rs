@@ -165,16 +165,26 @@ impl Influx {
     /// Fails where two series of a device hold the same time, as a reading stored twice would.
     #[must_use]
     pub fn field(&self, measurement: &str, field: &str) -> BTreeMap<At, Value> {
-        let all =
-            all_of(&format!("r._measurement == \"{measurement}\" and r._field == \"{field}\""));
-        let narrow = "map(fn: (r) => ({device: r.device, at: int(v: r._time), value: r._value}))";
         let mut found = BTreeMap::new();
-        for row in self.query(&format!("{all} |> group() |> {narrow}")) {
-            let at = (row["device"].as_str().unwrap().to_owned(), row["at"].as_i64().unwrap());
-            let before = found.insert(at.clone(), row["value"].clone());
+        for (at, value) in self.values(measurement, field, "") {
+            let before = found.insert(at.clone(), value);
             assert!(before.is_none(), "`{field}` of {at:?} stands in two series");
         }
         found
+    }
+
+    /// Returns one field of the devices whose name begins with `prefix`, each value as often as it stands there.
+    #[must_use]
+    pub fn values(&self, measurement: &str, field: &str, prefix: &str) -> Vec<(At, Value)> {
+        let all = all_of(&format!(
+            "r._measurement == \"{measurement}\" and r._field == \"{field}\" and r.device =~ /^{prefix}/"
+        ));
+        let narrow = "map(fn: (r) => ({device: r.device, at: int(v: r._time), value: r._value}))";
+        let rows = self.query(&format!("{all} |> group() |> {narrow}")).into_iter().map(|row| {
+            let at = (row["device"].as_str().unwrap().to_owned(), row["at"].as_i64().unwrap());
+            (at, row["value"].clone())
+        });
+        rows.collect()
     }
 
     /// Returns how many values of a field stand in a measurement.
@@ -182,7 +192,7 @@ impl Influx {
     pub fn count(&self, measurement: &str, field: &str) -> u64 {
         let all =
             all_of(&format!("r._measurement == \"{measurement}\" and r._field == \"{field}\""));
-        let rows = self.query(&format!("{all} |> group() |> count()"));
+        let rows = self.query(&format!("{all} |> count() |> group() |> sum()"));
         rows.first().map_or(0, |row| row["_value"].as_u64().unwrap())
     }
 }

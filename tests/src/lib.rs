@@ -23,13 +23,17 @@
     reason = "a harness fails its test by a panic that says what went wrong"
 )]
 
+pub mod arguments;
+pub mod audit;
 pub mod balance;
 pub mod browser;
 pub mod clock;
 pub mod demo;
 pub mod fault_proxy;
+pub mod growth;
 pub mod http;
 pub mod influx;
+pub mod kills;
 pub mod letters;
 pub mod line;
 pub mod mosquitto;
@@ -37,6 +41,7 @@ pub mod mqtt;
 pub mod place;
 pub mod process;
 pub mod publisher;
+pub mod random;
 pub mod sample;
 pub mod signature;
 pub mod slow_devices;

@@ -55,18 +55,40 @@ impl Process {
         until(&what, within, || self.exited())
     }
 
-    /// Sends SIGKILL and waits for the end.
-    pub fn kill9(&mut self) {
+    /// Sends SIGKILL, waits for the end and returns how it ended: it may have done so before.
+    pub fn kill9(&mut self) -> ExitStatus {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap()
     }
 
     /// Returns the resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Returns the resident memory in bytes that is no page of a file, as those of the program are.
+    #[must_use]
+    pub fn own_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Returns how many files, sockets and the like it has open.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Returns how many threads it has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
     /// Returns what it has printed, of all runs with this log.

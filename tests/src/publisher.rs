@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::mqtt::{Connection, PUBACK, publish};
@@ -36,6 +38,8 @@ pub struct Publisher {
     pub window: usize,
     /// Messages a second, at most; `None`: as fast as the window lets.
     pub per_second: Option<u32>,
+    /// How many messages may have been sent by now; `None`: all.
+    pub released: Option<Arc<AtomicUsize>>,
     /// Marks what is sent again as duplicate (DUP).
     pub mark_again: bool,
     /// How long a whole [`Publisher::send`] may take.
@@ -62,6 +66,7 @@ impl Publisher {
             id,
             window: 100,
             per_second: None,
+            released: None,
             mark_again: true,
             within: Duration::from_mins(2),
         }
@@ -121,7 +126,9 @@ impl Publisher {
     }
 
     fn room(&self, run: &Run<'_>) -> usize {
+        let released = self.released.as_ref().map_or(usize::MAX, |all| all.load(Ordering::Relaxed));
         let room = run.waiting.len().min(self.window - run.flying.len()).min(BATCH);
+        let room = room.min(released.saturating_sub(run.sent));
         let Some(rate) = self.per_second else { return room };
         let due = run.began.elapsed().as_millis() * u128::from(rate) / 1000 + 1;
         room.min(usize::try_from(due).unwrap().saturating_sub(run.sent))

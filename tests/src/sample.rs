@@ -1,9 +1,6 @@
 //! Readings with numbers of their own, so that each can be told from every other.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
+use crate::audit::Audit;
 use crate::influx::{At, Influx};
 use crate::publisher::Message;
 
@@ -77,45 +74,13 @@ pub fn fleet(prefix: &str, devices: u32, each: u32, start_ms: i64) -> Vec<Sample
 
 /// Fails unless exactly these readings stand in the measurement `soil`, each with its own time and values.
 pub fn assert_stored(influx: &Influx, samples: &[Sample]) {
-    for (field, found, told) in both(influx, samples) {
-        let strange: Vec<_> = found.keys().filter(|at| !told.contains_key(*at)).take(5).collect();
-        assert!(
-            strange.is_empty(),
-            "{field}: never sent, but stored: {strange:?} of {}",
-            found.len()
-        );
-    }
-    assert_stored_among(influx, samples);
+    let audit = Audit::of_influx(influx, "", samples);
+    assert_eq!(audit.wrong(), None);
 }
 
 /// Fails unless these readings stand in the measurement `soil`, beside others.
 pub fn assert_stored_among(influx: &Influx, samples: &[Sample]) {
-    for (field, found, told) in both(influx, samples) {
-        let missing: Vec<_> = told.keys().filter(|at| !found.contains_key(*at)).take(5).collect();
-        let is_other =
-            |(at, value): &(&At, &Value)| found.get(*at).is_some_and(|stored| stored != *value);
-        let other: Vec<_> = told.iter().filter(is_other).take(5).collect();
-        assert!(
-            missing.is_empty() && other.is_empty(),
-            "{field}: {} stored, {} sent; missing: {missing:?}; with another value: {other:?}",
-            found.len(),
-            told.len()
-        );
-    }
-}
-
-type Values = BTreeMap<At, Value>;
-type Of = fn(&Sample) -> f64;
-
-/// Returns, for both fields, what is stored and what was sent.
-fn both(influx: &Influx, samples: &[Sample]) -> [(&'static str, Values, Values); 2] {
-    let values: [(&str, Of); 2] =
-        [("soil_moisture_10cm", Sample::moisture), ("soil_temp", Sample::temp)];
-    values.map(|(field, of)| {
-        (
-            field,
-            influx.field("soil", field),
-            samples.iter().map(|s| (s.at(), Value::from(of(s)))).collect(),
-        )
-    })
+    let mut audit = Audit::of_influx(influx, "", samples);
+    audit.strange.clear();
+    assert_eq!(audit.wrong(), None);
 }

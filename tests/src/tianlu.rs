@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::balance::Balance;
 use crate::http::{self, Message};
+use crate::influx::At;
 use crate::letters;
 use crate::place::workspace;
 use crate::process::Process;
@@ -172,10 +173,22 @@ impl Tianlu {
         })
     }
 
+    /// Returns its process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Returns whether `/readyz` answers 200.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.try_get("/readyz").is_some_and(|answer| answer.status() == 200)
     }
 
     /// Returns what it has printed, where it ended by itself.
@@ -209,22 +222,37 @@ impl Tianlu {
 
     /// Waits until `received` uplinks were received and nothing is held, and returns the balance.
     pub fn settle(&mut self, received: u64, within: Duration) -> Balance {
+        let has_all = |balance: &Balance| balance.uplinks.received >= received;
+        let balance = self
+            .try_settle(has_all, within)
+            .unwrap_or_else(|vain| panic!("{received} uplinks to settle: {vain}"));
+        assert_eq!(balance.wrong(), None);
+        balance
+    }
+
+    /// Waits until nothing is held of a balance that has all.
+    ///
+    /// # Errors
+    ///
+    /// What was waited for in vain, and the last balance.
+    pub fn try_settle(
+        &mut self,
+        has_all: impl Fn(&Balance) -> bool,
+        within: Duration,
+    ) -> Result<Balance, String> {
         let mut last = None;
         let deadline = std::time::Instant::now() + within;
         loop {
             self.assert_alive();
             if let Some(balance) = Balance::fetch(&self.base) {
-                if balance.uplinks.received >= received && balance.is_settled() {
-                    assert_eq!(balance.wrong(), None);
-                    return balance;
+                if has_all(&balance) && balance.is_settled() {
+                    return Ok(balance);
                 }
                 last = Some(balance);
             }
-            let over = std::time::Instant::now() > deadline;
-            assert!(
-                !over,
-                "waited {within:?} in vain for {received} uplinks to settle; last {last:?}"
-            );
+            if std::time::Instant::now() > deadline {
+                return Err(format!("waited {within:?} in vain; last {last:?}"));
+            }
             crate::wait::pass(Duration::from_millis(20));
         }
     }
@@ -240,6 +268,21 @@ impl Tianlu {
     #[must_use]
     pub fn dead_letters(&self) -> Vec<Value> {
         letters::list(&self.get("/api/v1/deadletters").text())
+    }
+
+    /// Returns all stored values of one property of a device, by the service's own word.
+    #[must_use]
+    pub fn history(&self, device: &str, property: &str) -> Vec<(At, Value)> {
+        let span = "from=1970-01-01T00:00:00Z&to=2200-01-01T00:00:00Z";
+        let path = format!("/api/v1/range?tenant=t1&device={device}&property={property}&{span}");
+        let answer = self.get(&path);
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+        let point = |point: &Value| {
+            let at: jiff::Timestamp = point[0].as_str().unwrap().parse().unwrap();
+            let nanos = i64::try_from(at.as_nanosecond()).unwrap();
+            ((device.to_owned(), nanos), point[1].clone())
+        };
+        answer.json()["points"].as_array().unwrap().iter().map(point).collect()
     }
 
     /// Returns one number of `/metrics`, by the name of its series; 0 where it is not there.
@@ -267,14 +310,19 @@ impl Tianlu {
         self.process.signal(Signal::HUP);
     }
 
+    /// Sends SIGTERM and does not wait for the end.
+    pub fn ask_to_end(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
     /// Sends SIGTERM and waits for the end.
     #[must_use]
     pub fn terminate(mut self) -> ExitStatus {
         self.process.stop(DRAIN)
     }
 
-    /// Sends SIGKILL.
-    pub fn kill9(mut self) {
-        self.process.kill9();
+    /// Sends SIGKILL and returns how it ended: it may have done so before.
+    pub fn kill9(mut self) -> ExitStatus {
+        self.process.kill9()
     }
 }
