@@ -23,6 +23,8 @@ use crate::meter::{self, BatchOutcome};
 /// Lines and bytes of a load at which it is written, and how long it may wait to fill.
 const LIMITS: BatchLimits =
     BatchLimits { lines_max: 5_000, bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
+/// Pause between two looks at the outbox while a load waits to fill.
+const FILL_PAUSE: Duration = Duration::from_millis(20);
 /// How long the shutdown waits for the store to take what is in the outbox; the rest waits there.
 const DRAIN: Duration = Duration::from_secs(4);
 /// Pause before a cursor that did not become durable is stored again.
@@ -87,10 +89,12 @@ impl<S: Store> StoreSink<S> {
                 due = None;
                 continue;
             }
+            // While a load fills, it is filled a few times rather than at each publication.
+            let look = due.map(|due| due.min(Instant::now() + FILL_PAUSE));
             tokio::select! {
                 biased;
-                () = more.notified() => {}
-                () = sleep_until(due) => {}
+                () = more.notified(), if due.is_none() => {}
+                () = sleep_until(look) => {}
                 _ = self.shutdown.changed() => {}
             }
         }
