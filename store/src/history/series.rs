@@ -31,8 +31,11 @@ impl Ord for Series {
                 // The one that has a column more is greater: a missing tag comes first.
                 (a, b) => return a.is_some().cmp(&b.is_some()),
             };
-            match tag_order(&a.0, &b.0) {
-                Ordering::Equal if a.1 == b.1 => {}
+            // Mostly both have the same columns, and texts are shared: that is seen without reading them.
+            let same_column = Arc::ptr_eq(&a.0, &b.0) || a.0 == b.0;
+            let order = if same_column { Ordering::Equal } else { tag_order(&a.0, &b.0) };
+            match order {
+                Ordering::Equal if Arc::ptr_eq(&a.1, &b.1) || a.1 == b.1 => {}
                 Ordering::Equal => return a.1.cmp(&b.1),
                 // `a` has a column that `b` lacks.
                 Ordering::Less => return Ordering::Greater,
