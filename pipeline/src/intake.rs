@@ -312,8 +312,7 @@ impl Pipeline {
         (kind, redriven): (EntryKind, bool),
         out: &mut OutboxRecord,
     ) {
-        let written = out.bytes().len();
-        out.push_with(kind, redriven, letter.element, |bytes| letter.write_entry(bytes, written));
+        out.push_with(kind, redriven, letter.element, |record| letter.write_entry(record));
         self.account.letters_expired += self.letters.add(letter);
     }
 

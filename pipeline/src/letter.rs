@@ -106,15 +106,13 @@ impl Letter {
         self.write_line(out, STANDARD.encode(&self.origin.payload));
     }
 
-    /// Writes the letter as its line of the outbox, where it serves replays. Each letter of an uplink holds all of the
-    /// uplink: where `written` bytes of the record stand already, or the payload is very large, it is left empty here.
-    /// The open letter has it all the same.
-    pub(crate) fn write_entry(&self, out: &mut Vec<u8>, written: usize) {
-        let fits = written < PAYLOADS_UNTIL && self.origin.payload.len() <= PAYLOAD_WRITTEN_MAX;
-        self.write_line(
-            out,
-            if fits { STANDARD.encode(&self.origin.payload) } else { String::new() },
-        );
+    /// Writes the letter at the end of an outbox record, where it serves replays. Each letter of an uplink holds all of
+    /// the uplink: where much stands in the record already, or the payload is very large, it is left empty here. The
+    /// open letter has it all the same.
+    pub(crate) fn write_entry(&self, record: &mut Vec<u8>) {
+        let payload = &self.origin.payload;
+        let fits = record.len() < PAYLOADS_UNTIL && payload.len() <= PAYLOAD_WRITTEN_MAX;
+        self.write_line(record, if fits { STANDARD.encode(payload) } else { String::new() });
     }
 
     fn write_line(&self, out: &mut Vec<u8>, payload_base64: String) {

@@ -107,16 +107,8 @@ impl Opened {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let recovered = recover(&disk, layout, settings.max_bytes, history)
             .map_err(StartError::while_doing("open the data folder"))?;
-        let Recovered {
-            journal,
-            outbox,
-            pipeline,
-            end,
-            last_time,
-            bundles,
-            store_cursor,
-            damaged_bytes,
-        } = recovered;
+        let Recovered { end, last_time, damaged_bytes, .. } = recovered;
+        let Recovered { journal, outbox, pipeline, bundles, store_cursor, .. } = recovered;
         let kept = bundles.keep(&settings.bundle, Arc::clone(&settings.active));
         let hash = kept.map_err(StartError::while_doing("write the active configuration"))?;
         let journal_reader = journal.reader(ReadFrom::Position(pipeline.position() + 1));

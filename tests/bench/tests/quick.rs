@@ -57,8 +57,10 @@ fn rows_between_broker_and_store_measure_what_they_sent() {
             for number in ["per_second", "peak_mib"] {
                 assert!(pass[number].as_f64().unwrap() > 0.0, "{number} of {pass}");
             }
-            // The kernel counts in hundredths of a second, which 2,000 dropped messages may not take.
-            let is_light = pass["consumer"].as_str().unwrap().starts_with("drop everything");
+            // The kernel counts in hundredths of a second, which 2,000 dropped messages, or 40 of fifty uplinks each,
+            // may not take.
+            let is_light = pass["consumer"].as_str().unwrap().starts_with("drop everything")
+                || pass["messages"].as_u64().unwrap() < COUNT;
             assert!(is_light || pass["consumer_cpu"].as_f64().unwrap() > 0.0, "{pass}");
         }
     }
