@@ -19,6 +19,8 @@ pub struct ListenerConfig {
     pub source: SourceId,
     /// Where it listens.
     pub bind: SocketAddr,
+    /// Whether any port will do where that of `bind` is taken.
+    pub or_any_port: bool,
     /// Who may connect by user name and password. `None` without TLS client authorities: anyone may, as anyone.
     pub credentials: Option<Credentials>,
     /// TLS, if the listener speaks it.
@@ -38,6 +40,7 @@ impl ListenerConfig {
         Self {
             source,
             bind,
+            or_any_port: false,
             credentials: None,
             tls: None,
             max_connections: 10_000,

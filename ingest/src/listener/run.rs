@@ -1,6 +1,7 @@
 //! The loop of a listener: one thread, one task for each connection and few for all.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl Listener {
         let or_password = config.credentials.is_some();
         let tls = config.tls.as_ref().map(|files| tls::server_config(files, or_password));
         let acceptor = tls.transpose()?.map(|config| TlsAcceptorOf(TlsAcceptor::from(config)));
-        let socket = StdListener::bind(address).map_err(taken)?;
+        let socket = listen_at(address, config.or_any_port).map_err(taken)?;
         socket.set_nonblocking(true).map_err(taken)?;
         let address = socket.local_addr().map_err(taken)?;
         let (handover, batches) = Handover::new(config.limits.buffer_bytes);
@@ -126,7 +127,7 @@ impl Listener {
         drop(finished.await);
     }
 
-    fn fail(&self, error: &std::io::Error) {
+    fn fail(&self, error: &io::Error) {
         tracing::error!(%error, "the listener cannot run");
         self.link.send_replace(down(error));
     }
@@ -167,7 +168,7 @@ impl Listener {
     }
 }
 
-fn down(error: &std::io::Error) -> LinkState {
+fn down(error: &io::Error) -> LinkState {
     LinkState::Down {
         reason: say("listener.cannot_run", &[("error", error)]),
         remedy: say("listener.cannot_run.remedy", &[]),
@@ -252,6 +253,16 @@ async fn keep_time(hub: &Rc<Hub>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         hub.handle_timeout(now());
+    }
+}
+
+/// Takes the address, or its host with any other port where that one is taken and any will do.
+fn listen_at(address: SocketAddr, or_any_port: bool) -> io::Result<StdListener> {
+    match StdListener::bind(address) {
+        Err(error) if or_any_port && error.kind() == io::ErrorKind::AddrInUse => {
+            StdListener::bind(SocketAddr::new(address.ip(), 0))
+        }
+        bound => bound,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the demo shows: the fleet, the profiles and rules it is judged by, and the settings of the service.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::playback::publisher::TOPIC;
 
 /// The scenario of the demo.
 const SCENARIO: &str = "demo";
-/// The listener's port, if it is free: the one of the documents.
-const PORT: u16 = 1884;
+/// Where the listener is, if the port is free: that of the documents.
+const LISTEN_AT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1884);
 /// Bytes of the demo's logs at most.
 const LOG_BYTES_MAX: u64 = 1 << 30;
 /// How much of the journal is kept beyond need.
@@ -62,6 +62,9 @@ impl Scene {
     pub(super) fn settings(&self, dir: &Path, http: SocketAddr) -> Result<Settings, Vec<Problem>> {
         let active = ActiveConfig::build(&self.bundle)?;
         let patterns = TopicPattern::parse(TOPIC).into_iter().collect();
+        let mut listener = ListenerConfig::new(SourceId(0), LISTEN_AT, patterns);
+        // A demo beside another.
+        listener.or_any_port = true;
         Ok(Settings {
             dir: dir.to_owned(),
             max_bytes: LOG_BYTES_MAX,
@@ -70,20 +73,13 @@ impl Scene {
             bundle: self.bundle.clone(),
             active,
             sources: Vec::new(),
-            listener: Some(ListenerConfig::new(SourceId(0), free_or_any(PORT), patterns)),
+            listener: Some(listener),
             store: StoreSettings::History(HistoryOptions::new(dir.join("history"), RETENTION)),
             notifiers: Vec::new(),
             http,
             http_token_file: None,
         })
     }
-}
-
-/// Returns the loopback address with this port, or with any where it is in use: a demo beside another.
-fn free_or_any(port: u16) -> SocketAddr {
-    let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let is_free = TcpListener::bind(at(port)).is_ok();
-    at(if is_free { port } else { 0 })
 }
 
 /// Returns what influences the demo's results.

@@ -1,45 +1,33 @@
 //! One life of the process: the real parts, put together as the service does, until it ends or dies.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::{Disk, Published, ReadFrom, Watch};
-use store::{Influx, InfluxOptions, WriteError};
-use telemetry::text::Text;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::parts::{FOLDER, Parts};
 use super::world::World;
 use super::{clock, config};
+use crate::engine::bundles::Bundles;
 use crate::engine::clock::JournalClock;
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Shared};
-use crate::engine::health::{Health, Part};
-use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
-use crate::engine::notices;
 use crate::engine::orders::{Order, Orders, Space};
-use crate::engine::past::Past;
 use crate::engine::progress::Next;
-use crate::engine::recovery::{Sizes, recover_sized};
+use crate::engine::recovery::{Recovered, Sizes, recover_sized};
 use crate::engine::service::begin;
-use crate::engine::store_health::StoreHealth;
-use crate::engine::store_sink::{StoreSink, StoreView};
-use crate::engine::ticker::{self, Watched};
-use crate::engine::writer::{Writer, WriterLimits};
-use crate::notifier::{Batch as Notices, OutboxKey};
-use crate::source::{Acknowledge, SourceId};
-
-use super::server::SimStore;
+use crate::source::Acknowledge;
 
 /// The running parts.
 pub(super) struct Life {
     pub(super) desk: Arc<Desk>,
     pub(super) shared: Arc<Shared>,
     pub(super) space: Arc<Space>,
-    pub(super) bundles: Arc<crate::engine::bundles::Bundles>,
+    pub(super) bundles: Arc<Bundles>,
     pub(super) orders: Orders,
     /// Rung for the driver: at each durable record, and after a question.
     pub(super) bell: Arc<Notify>,
@@ -62,157 +50,53 @@ pub(super) enum Trouble {
     Broken(String),
 }
 
-/// What a notifier's queue holds: durable at once, with its cursor.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) cursor: OutboxKey,
-    pub(super) notices: BTreeMap<OutboxKey, Vec<u8>>,
-}
-
 impl Life {
-    /// Opens the data folder and starts every part.
-    #[expect(clippy::too_many_lines, reason = "every part once, in the order of the service")]
+    /// Opens the data folder and starts every part, in the order of the service.
     pub(super) async fn start(world: &World) -> Result<Self, Trouble> {
-        let ended = |what: String| Trouble::Ended(what);
-        let layout = Layout::new("/data");
-        let disk: Arc<dyn Disk> = world.disk();
-        let sizes = Sizes { segment_bytes: world.plan.segment_bytes, shards: world.shards };
-        let opened = recover_sized(&disk, &layout, sizes, None)
-            .map_err(|error| ended(telemetry::problem::chain(&error)))?;
-        let followed = world.tape.lock().unwrap().follow(&opened.journal, &opened.outbox);
-        if let Err(what) = followed {
-            let stopped = world.disk.is_stopped();
-            return Err(if stopped { ended(what) } else { Trouble::Broken(what) });
-        }
-        let (bundle, active) = config::all().get(world.config);
-        let hash = opened.bundles.keep(bundle, active).map_err(|error| ended(error.to_string()))?;
+        let (opened, hash) = open(world)?;
         let bell = Arc::new(Notify::new());
-        let watches = watches(world, &opened.journal.reader(ReadFrom::Newest).published(), &bell)
-            .into_iter()
-            .chain(watches(world, &opened.outbox.published(), &bell))
-            .collect();
+        let journal_end = opened.journal.published();
+        let watches = vec![
+            watch_log(world, &journal_end, &bell),
+            watch_log(world, &opened.outbox.published(), &bell),
+        ];
         let (stop_sources, sources_stop) = watch::channel(false);
         let (stop_sinks, sinks_stop) = watch::channel(false);
         let (orders, orders_taken) = mpsc::channel(256);
-        let orders = Orders(orders);
         let (uplinks, uplinks_taken) = mpsc::channel(64);
         let (questions, asked) = mpsc::channel(256);
-        let space = Arc::new(Space::default());
-        space.journal.store(opened.journal.bytes(), Ordering::Relaxed);
-        space.outbox.store(opened.outbox.bytes(), Ordering::Relaxed);
-        let health = Arc::new(Health::default());
-        health.report(Part::Recovering, "start", text("recovering"), text("wait"));
-        let shared = Arc::new(Shared::default());
-        let view = Arc::new(StoreView::default());
-        let (file, cursor) = opened.store_cursor;
-        view.set(cursor);
-        shared.store_position.store(cursor.position, Ordering::Release);
-        let journal_reader =
-            opened.journal.reader(ReadFrom::Position(opened.pipeline.position() + 1));
-        let journal_end = journal_reader.published();
-        let store_reader = opened.outbox.reader(ReadFrom::Position(cursor.position + 1));
-        let told = world.told.lock().unwrap().cursor;
-        let notice_reader = opened.outbox.reader(ReadFrom::Position(told.0.max(1)));
-        let recovered_at = told.0.max(cursor.position).min(opened.end.position);
         let acks: Arc<dyn Acknowledge> = world.broker.clone();
-        let writer = Writer {
-            log: opened.journal,
-            clock: JournalClock::on(clock::host, opened.last_time),
-            limits: WriterLimits {
-                commit_interval: Duration::from_millis(2),
-                uplinks_stop_at: world.plan.max_bytes - world.plan.max_bytes / 8,
-            },
-            space: Arc::clone(&space),
-            health: Arc::clone(&health),
-            acks: BTreeMap::from([(SourceId(0), Arc::clone(&acks))]),
-            uplinks: uplinks_taken,
-            orders: orders_taken,
-            position: opened.end.position,
-            ordinal: opened.end.ordinal,
-            floor: opened.end,
-            set_aside: VecDeque::new(),
-        };
-        let writer = tokio::spawn(writer.work());
-        let begun = tokio::time::timeout(Duration::from_secs(60), begin(&orders, hash)).await;
+        let parts = Parts::of(&opened, Orders(orders), acks, (sources_stop, sinks_stop));
+        let told = world.told.lock().unwrap().cursor;
+        let from = |position| ReadFrom::Position(position);
+        let journal_reader = opened.journal.reader(from(opened.pipeline.position() + 1));
+        let store_reader = opened.outbox.reader(from(opened.store_cursor.1.position + 1));
+        let notice_reader = opened.outbox.reader(from(told.0.max(1)));
+        let Recovered { end: counted, last_time, .. } = opened;
+        let recovered_at = told.0.max(opened.store_cursor.1.position).min(counted.position);
+        let Recovered { journal, outbox, pipeline, bundles, store_cursor: (file, _), .. } = opened;
+        let log = (journal, JournalClock::on(clock::host, last_time), counted);
+        let writer = tokio::spawn(parts.writer(world, log, (uplinks_taken, orders_taken)).work());
+        let begun = tokio::time::timeout(Duration::from_secs(60), begin(&parts.orders, hash)).await;
         if !matches!(begun, Ok(Ok(()))) {
             end(writer).await;
-            return Err(ended("the journal could not be begun".to_owned()));
+            return Err(Trouble::Ended("the journal could not be begun".to_owned()));
         }
-        let (kept, keeper) = Kept::new(Arc::clone(&disk), layout.clone(), Arc::clone(&shared));
-        let driver = Driver {
-            pipeline: opened.pipeline,
-            journal: journal_reader,
-            outbox: opened.outbox,
-            bundles: Arc::clone(&opened.bundles),
-            shared: Arc::clone(&shared),
-            space: Arc::clone(&space),
-            health: Arc::clone(&health),
-            questions: asked,
-            orders: orders.clone(),
-            kept,
-            disk,
-            layout,
-            keep: world.plan.keep,
-            keep_until_bytes: world.plan.max_bytes / 2,
-        };
+        let read = (pipeline, journal_reader, outbox);
+        let (driver, keeper) = parts.driver(world, read, Arc::clone(&bundles), asked);
         let driver_stop = Arc::new(AtomicU64::new(0));
         let driver = tokio::spawn(drive(driver, Arc::clone(&driver_stop), Arc::clone(&bell)));
-        let mut store = SimStore::new(Arc::clone(&world.server), world.disk.clone());
-        store.settles_early = world.settles_early();
-        let store =
-            Arc::new(StoreHealth::new(store, "store".to_owned(), describe, Arc::clone(&health)));
-        let sink = StoreSink {
-            health: Arc::clone(&store),
-            outbox: store_reader,
-            file,
-            view: Arc::clone(&view),
-            shared: Arc::clone(&shared),
-            orders: orders.clone(),
-            shutdown: sinks_stop.clone(),
-        };
-        let (feed, fed) = mpsc::channel(16);
-        let stop = sinks_stop.clone();
-        let sinks = vec![
-            tokio::spawn(sink.run()),
-            tokio::spawn(async move { store.run(stop).await }),
-            tokio::spawn(notices::follow(notice_reader, told, feed, sinks_stop)),
-            tokio::spawn(tell(Arc::clone(&world.told), fed)),
-            tokio::spawn(keeper.work()),
-        ];
-        let (broker, link) = ((SourceId(0), Part::Mqtt), world.broker.link());
-        let watched = vec![Watched::new(broker, "broker".to_owned(), link, acks.clone())];
-        let ticks = JournalClock::on(clock::host, telemetry::time::IngestTime::default());
-        let sources = vec![
-            tokio::spawn(ticker::run(
-                watched,
-                orders.clone(),
-                Arc::clone(&health),
-                ticks,
-                sources_stop.clone(),
-            )),
-            tokio::spawn(Arc::clone(&world.broker).deliver(uplinks, sources_stop)),
-        ];
-        let desk = Desk {
-            questions,
-            orders: orders.clone(),
-            shared: Arc::clone(&shared),
-            store: view,
-            journal_end: journal_end.clone(),
-            space: Arc::clone(&space),
-            health,
-            acks: vec![acks],
-            past: Past::Influx(nowhere()),
-            commands: None,
-            own_alerts: Mutex::default(),
-            recovered_at,
-            has_recovered: AtomicBool::new(false),
-            counts_from: opened.end.position,
-        };
+        let mut sinks = parts.start_sinks(world, (store_reader, file), (notice_reader, told));
+        sinks.push(tokio::spawn(keeper.work()));
+        let sources = parts.start_sources(world, uplinks);
+        let (shared, space) = (Arc::clone(&parts.shared), Arc::clone(&parts.space));
+        let orders = parts.orders.clone();
+        let desk = Arc::new(parts.desk(questions, &journal_end, (recovered_at, counted.position)));
         Ok(Self {
-            desk: Arc::new(desk),
+            desk,
             shared,
             space,
-            bundles: opened.bundles,
+            bundles,
             orders,
             bell,
             writer,
@@ -292,6 +176,22 @@ impl Life {
     }
 }
 
+/// Opens the data folder, holds it against the tape, and keeps the configuration; returns its hash as well.
+fn open(world: &World) -> Result<(Recovered, String), Trouble> {
+    let (disk, layout): (Arc<dyn Disk>, _) = (world.disk(), Layout::new(FOLDER));
+    let sizes = Sizes { segment_bytes: world.plan.segment_bytes, shards: world.shards };
+    let opened = recover_sized(&disk, &layout, sizes, None)
+        .map_err(|error| Trouble::Ended(telemetry::problem::chain(&error)))?;
+    let followed = world.tape.lock().unwrap().follow(&opened.journal, &opened.outbox);
+    followed.map_err(|what| {
+        if world.disk.is_stopped() { Trouble::Ended(what) } else { Trouble::Broken(what) }
+    })?;
+    let (bundle, active) = config::all().get(world.config);
+    let kept = opened.bundles.keep(bundle, active);
+    let hash = kept.map_err(|error| Trouble::Ended(error.to_string()))?;
+    Ok((opened, hash))
+}
+
 async fn within(mut task: JoinHandle<()>, most: Duration) -> bool {
     let ended = tokio::time::timeout(most, &mut task).await;
     if ended.is_err() {
@@ -322,42 +222,11 @@ async fn drive(mut driver: Driver, stop: Arc<AtomicU64>, bell: Arc<Notify>) {
     }
 }
 
-/// A notifier's queue.
-async fn tell(told: Arc<Mutex<Told>>, mut fed: mpsc::Receiver<Notices>) {
-    while let Some(batch) = fed.recv().await {
-        let mut told = told.lock().unwrap();
-        for notice in batch.notices {
-            let Some(origin) = notice.origin else { continue };
-            told.notices.insert(origin, notice.body.to_vec());
-        }
-        told.cursor = batch.cursor.unwrap_or(told.cursor);
-    }
-}
-
 /// Writes the tape and rings the bell at each publication.
-fn watches(world: &World, published: &Published, bell: &Arc<Notify>) -> Vec<Watch> {
+fn watch_log(world: &World, published: &Published, bell: &Arc<Notify>) -> Watch {
     let (tape, bell) = (Arc::clone(&world.tape), Arc::clone(bell));
-    vec![published.watch(move || {
+    published.watch(move || {
         tape.lock().unwrap().read();
         bell.notify_one();
-    })]
-}
-
-fn describe(_store: &SimStore, error: &WriteError) -> (Text, Text) {
-    (text(&error.to_string()), text("wait"))
-}
-
-fn text(words: &str) -> Text {
-    Text::plain(words.to_owned())
-}
-
-/// A reader of a store that nobody asks.
-fn nowhere() -> Arc<StoreHealth<Influx>> {
-    static NOWHERE: OnceLock<Arc<StoreHealth<Influx>>> = OnceLock::new();
-    Arc::clone(NOWHERE.get_or_init(|| {
-        let options = InfluxOptions::new("http://127.0.0.1:9", "o", "b", "/nowhere");
-        let influx = Influx::open(&options).unwrap();
-        let describe = |_: &Influx, _: &WriteError| (text("nobody asks"), text("nothing"));
-        Arc::new(StoreHealth::new(influx, "nowhere".to_owned(), describe, Arc::default()))
-    }))
+    })
 }

@@ -43,6 +43,7 @@ mod fleet;
 mod judge;
 mod life;
 mod line;
+mod parts;
 mod planted;
 mod run;
 mod server;

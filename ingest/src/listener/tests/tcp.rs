@@ -1,6 +1,6 @@
 //! Over loopback: the loop, the sockets, TLS, passwords.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::{Commands, Credentials, Limits, Listener, ListenerConfig};
+use super::super::{Commands, Credentials, Limits, Listener, ListenerConfig, SetUpError};
 use super::rig::{connect3, connect5, disconnect_code, five, publish3, publish5, three};
 use crate::source::{Batch, Intake, LinkState, SourceId};
 
@@ -68,6 +68,21 @@ pub(super) async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     // A connection that ends while something is on its way may end with a reset.
     drop(within(stream.read_to_end(&mut answer)).await);
     answer
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error_unless_any_port_will_do() {
+    let other = StdListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    let bind = |or_any_port| {
+        let mut config = config();
+        (config.bind, config.or_any_port) = (taken, or_any_port);
+        Listener::bind(config).map(|(listener, ..)| listener.local_addr())
+    };
+    assert!(matches!(bind(false), Err(SetUpError::Bind { address, .. }) if address == taken));
+    let elsewhere = bind(true).unwrap();
+    assert_eq!(elsewhere.ip(), taken.ip());
+    assert_ne!(elsewhere.port(), taken.port());
 }
 
 #[tokio::test]
