@@ -11,11 +11,11 @@ use crate::alert_book::AlertBook;
 use crate::clock::Clocks;
 use crate::config::ActiveConfig;
 use crate::device::{Device, device_hash};
-use crate::identity::Kept;
 use crate::letter::{LetterLimits, Letters};
 use crate::newest::Draft;
 use crate::outbox::OutboxRecord;
 use crate::record::{Record, RecordError, Tick, Uplink};
+use crate::seen::Seen;
 use crate::shard::Shard;
 use crate::snapshot::Copying;
 
@@ -105,7 +105,7 @@ pub struct Pipeline {
 /// Memory that is used again from reading to reading.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    pub(crate) seen: Vec<Option<Kept>>,
+    pub(crate) seen: Seen,
     pub(crate) newest: Draft,
     pub(crate) values: Vec<Option<f64>>,
     pub(crate) part: OutboxRecord,

@@ -95,10 +95,8 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Writes the bits and values of a reading.
-pub(crate) fn put_values(out: &mut impl pack::Sink, seen: &[Option<Kept>]) {
-    for eight in seen.chunks(8) {
-        out.byte((0..).zip(eight).map(|(bit, value)| u8::from(value.is_some()) << bit).sum());
-    }
+fn put_values(out: &mut impl pack::Sink, seen: &[Option<Kept>]) {
+    pack::put_bits(out, seen.iter().map(Option::is_some));
     seen.iter().flatten().for_each(|kept| put_kept(out, *kept));
 }
 
@@ -130,16 +128,28 @@ impl Memory {
 
     /// Remembers a reading of a time that is not remembered, forgetting the oldest beyond `most`.
     pub fn remember(&mut self, at: i64, seen: &[Option<Kept>], most: usize) {
+        let mut packed: SmallVec<[u8; 128]> = SmallVec::new();
+        put_values(&mut packed, seen);
+        self.remember_packed(at, (&packed, seen.len()), most);
+    }
+
+    /// As [`Memory::remember`], with the bits and values of so many properties packed before.
+    pub(crate) fn remember_packed(
+        &mut self,
+        at: i64,
+        (packed, properties): (&[u8], usize),
+        most: usize,
+    ) {
         let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
         if self.len == 0 {
             (self.base, self.last, self.newest) = (at, at, at);
         }
-        self.forget(self.len.saturating_sub(most - 1), seen.len());
-        let mut entry: SmallVec<[u8; 128]> = SmallVec::new();
-        put_time(&mut entry, self.last, at);
-        put_values(&mut entry, seen);
-        self.grow(entry.len());
-        self.bytes.extend_from_slice(&entry);
+        self.forget(self.len.saturating_sub(most - 1), properties);
+        let mut time: SmallVec<[u8; 16]> = SmallVec::new();
+        put_time(&mut time, self.last, at);
+        self.grow(time.len() + packed.len());
+        self.bytes.extend_from_slice(&time);
+        self.bytes.extend_from_slice(packed);
         self.len += 1;
         self.last = at;
         self.newest = self.newest.max(at);

@@ -188,7 +188,7 @@ impl Pipeline {
     fn take_elements(
         &mut self,
         ctx: &mut Context<'_>,
-        decoded: Decoded,
+        mut decoded: Decoded,
         only: Option<u32>,
         out: &mut OutboxRecord,
     ) {
@@ -198,14 +198,10 @@ impl Pipeline {
         }
         self.account.uplinks_decoded += 1;
         self.account.readings_decoded += u64::try_from(decoded.elements.len()).unwrap_or(0);
-        if decoded.elements.len() == 1 {
-            let single = decoded.elements.into_iter().next();
-            if let Some(element) = single {
-                self.take_element(ctx, 0, element, out);
-            }
-            return;
+        match decoded.elements.as_mut_slice() {
+            [single] => self.take_element(ctx, 0, single, out),
+            elements => self.take_batch(ctx, elements, out),
         }
-        self.take_batch(ctx, decoded.elements, out);
     }
 
     /// Takes the one element that a letter names; counted before, so only what becomes of it counts.
@@ -217,22 +213,24 @@ impl Pipeline {
         out: &mut OutboxRecord,
     ) {
         let found = usize::try_from(at).ok().and_then(|at| decoded.elements.into_iter().nth(at));
-        let element =
+        let mut element =
             found.unwrap_or_else(|| Element::Bad("the uplink no longer has this element".into()));
-        self.take_element(ctx, at, element, out);
+        self.take_element(ctx, at, &mut element, out);
     }
 
+    /// Takes an element; what is kept of it is moved out.
     pub(crate) fn take_element(
         &mut self,
         ctx: &mut Context<'_>,
         index: u32,
-        element: Element,
+        element: &mut Element,
         out: &mut OutboxRecord,
     ) {
         match element {
             Element::Reading(reading) => self.take_reading(ctx, index, reading, out),
             Element::Bad(detail) => {
                 let device = ctx.device.unwrap_or_default();
+                let detail = std::mem::take(detail);
                 let fault = Fault { reason: Reason::BadElement, detail, device };
                 self.set_reading_aside(ctx, index, fault, out);
             }

@@ -32,6 +32,7 @@ mod pack;
 mod reading;
 pub mod record;
 mod repeat;
+mod seen;
 mod shard;
 pub mod snapshot;
 mod time_policy;

@@ -9,6 +9,7 @@ use telemetry::reading::Value;
 
 use crate::device::NEVER;
 use crate::pack::{self, put_time, put_value, skip_value, take_bytes, take_time, take_value};
+use crate::seen::Seen;
 
 /// The newest good value of each property of a measurement, by slot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,6 +67,36 @@ impl Newest {
         draft.open(self);
         change(draft);
         draft.close(self);
+    }
+
+    /// Puts the values of a reading, all of one time, in the place of all that are there, where none would be left.
+    /// Returns whether it did; the result is that of [`Newest::change`].
+    pub(crate) fn renew(&mut self, draft: &mut Draft, at: i64, seen: &Seen) -> bool {
+        let before = self.bytes.get(..self.slots().div_ceil(8)).unwrap_or_default();
+        let is_left = |(old, new): (&u8, &u8)| old & !new != 0;
+        if at == NEVER || before.iter().zip(seen.bits()).any(is_left) {
+            return false;
+        }
+        let Some(values) = seen.whole_values() else { return false };
+        let out = &mut draft.packed;
+        out.clear();
+        out.extend_from_slice(seen.bits());
+        let mut from = 0;
+        for value in values {
+            put_time(out, from, at);
+            from = at;
+            out.extend_from_slice(value);
+        }
+        self.pack(out);
+        true
+    }
+
+    fn pack(&mut self, packed: &[u8]) {
+        self.bytes.clear();
+        if packed.iter().any(|byte| *byte != 0) {
+            self.bytes.reserve_exact(packed.len());
+            self.bytes.extend_from_slice(packed);
+        }
     }
 
     /// Carries the values over to a measurement whose properties moved: `places[old]` is the new slot.
@@ -149,26 +180,21 @@ impl Draft {
     fn close(&mut self, newest: &mut Newest) {
         let out = &mut self.packed;
         out.clear();
-        for eight in self.slots.chunks(8) {
-            out.push((0..).zip(eight).map(|(bit, slot)| u8::from(slot.at != NEVER) << bit).sum());
-        }
+        pack::put_bits(out, self.slots.iter().map(|slot| slot.at != NEVER));
         let mut before = 0;
         for slot in self.slots.iter().filter(|slot| slot.at != NEVER) {
             put_time(out, before, slot.at);
             before = slot.at;
             out.extend_from_slice(self.bytes.get(slot.value.clone()).unwrap_or_default());
         }
-        newest.bytes.clear();
-        if out.iter().any(|byte| *byte != 0) {
-            newest.bytes.reserve_exact(out.len());
-            newest.bytes.extend_from_slice(out);
-        }
+        newest.pack(out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn values_stay_until_others_take_their_place() {
@@ -192,5 +218,28 @@ mod tests {
         assert!((0..out.len()).all(|cut| Newest::take(&mut &out[..cut]).is_none()));
         newest.rearrange(&[None, None, None, None, None, None, None, None, Some(1)], 2);
         assert_eq!(newest.values().collect::<Vec<_>>(), [(1, -7, text)]);
+    }
+
+    proptest! {
+        /// Guarantees: values that are renewed at once are those that are changed one by one, byte for byte.
+        #[test]
+        fn renewed_at_once_is_changed_one_by_one(
+            readings in prop::collection::vec(
+                (0_i64..5, prop::collection::vec(prop::option::weighted(0.8, 0_i64..3), 11)), 1..20),
+        ) {
+            let (mut renewed, mut changed) = (Newest::new(11), Newest::new(11));
+            let (mut draft, mut seen) = (Draft::default(), Seen::default());
+            for (at, numbers) in readings {
+                let values: Vec<_> =
+                    numbers.iter().enumerate().filter_map(|(slot, number)| Some((slot, Value::Int((*number)?)))).collect();
+                let change = |draft: &mut Draft| values.iter().for_each(|(slot, value)| draft.set(*slot, at, value));
+                changed.change(&mut Draft::default(), change);
+                seen.take(11, values.iter().map(|(slot, value)| (*slot, value)));
+                if !renewed.renew(&mut draft, at, &seen) {
+                    renewed.change(&mut draft, change);
+                }
+                prop_assert_eq!(&renewed, &changed);
+            }
+        }
     }
 }

@@ -130,12 +130,15 @@ where
 }
 
 pub(crate) fn put_number(out: &mut impl Sink, number: u128) {
-    let mut rest = number;
+    let Ok(mut rest) = u64::try_from(number) else {
+        out.byte(low_byte(number) | 0x80);
+        return put_number(out, number >> 7);
+    };
     while rest >= 0x80 {
-        out.byte(low_byte(rest) | 0x80);
+        out.byte(low_byte(u128::from(rest)) | 0x80);
         rest >>= 7;
     }
-    out.byte(low_byte(rest));
+    out.byte(low_byte(u128::from(rest)));
 }
 
 fn low_byte(number: u128) -> u8 {
@@ -190,11 +193,19 @@ pub(crate) const fn unfold(number: u64) -> i64 {
 /// Writes a time by its distance from another. Both may be any number.
 pub(crate) fn put_time(out: &mut impl Sink, from: i64, to: i64) {
     let distance = to.wrapping_sub(from);
-    let mut unit = 3_u8;
-    while unit > 0 && distance % unit_nanos(unit) != 0 {
-        unit -= 1;
-    }
-    put_number(out, u128::from(fold(distance / unit_nanos(unit))) << 2 | u128::from(unit));
+    // Divisors that the compiler knows: a division by others takes longer than all the rest.
+    let (number, unit) = if distance == 0 {
+        (0, 3)
+    } else if distance % 1_000 != 0 {
+        (distance, 0)
+    } else if distance % 1_000_000 != 0 {
+        (distance / 1_000, 1)
+    } else if distance % 1_000_000_000 != 0 {
+        (distance / 1_000_000, 2)
+    } else {
+        (distance / 1_000_000_000, 3)
+    };
+    put_number(out, u128::from(fold(number)) << 2 | unit);
 }
 
 pub(crate) fn take_time(bytes: &mut &[u8], from: i64) -> Option<i64> {
@@ -214,6 +225,22 @@ fn ten(decimals: u8) -> f64 {
 /// Returns a bit of a list of bits.
 pub(crate) fn has_bit(bits: &[u8], at: usize) -> bool {
     bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+}
+
+/// Writes a list of bits, the first in the lowest of the first byte.
+pub(crate) fn put_bits(out: &mut impl Sink, bits: impl Iterator<Item = bool>) {
+    let (mut byte, mut filled) = (0, 0);
+    for bit in bits {
+        byte |= u8::from(bit) << filled;
+        filled += 1;
+        if filled == 8 {
+            out.byte(byte);
+            (byte, filled) = (0, 0);
+        }
+    }
+    if filled > 0 {
+        out.byte(byte);
+    }
 }
 
 /// Writes a value as it is remembered to tell repeats.
@@ -349,6 +376,16 @@ pub(crate) fn take_value(bytes: &mut &[u8]) -> Option<Value> {
 
 /// Passes a value of either kind. `None`: the bytes end before it does.
 pub(crate) fn skip_value(bytes: &mut &[u8]) -> Option<()> {
+    // Most are a number of one or two bytes whose form stands in the first.
+    match bytes {
+        [first @ 0..0x80, rest @ ..] | [first @ 0x80..=0xff, 0..0x80, rest @ ..]
+            if first & 7 != RAW =>
+        {
+            *bytes = rest;
+            return Some(());
+        }
+        _ => {}
+    }
     let word = take_number(bytes)?;
     if low_byte(word) & 7 != RAW {
         return Some(());

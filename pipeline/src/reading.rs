@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use telemetry::flag::ValueFlags;
 use telemetry::line_protocol::{PointHead, Stamp, write_reading};
 use telemetry::profile::Profile;
-use telemetry::reading::{Element, Reading};
+use telemetry::reading::{Element, Observation, Reading};
 use telemetry::registry::Device as Registered;
 use telemetry::time::EventTime;
 use telemetry::topic::is_name;
@@ -14,7 +14,6 @@ use crate::clock::clock_of;
 use crate::config::UnknownDevice;
 use crate::core::Pipeline;
 use crate::device::{Device, NO_MEASUREMENT, device_hash};
-use crate::identity::Kept;
 use crate::intake::{Context, Fault, SITE, marker};
 use crate::letter::Subject;
 use crate::newest::Draft;
@@ -34,14 +33,14 @@ impl Pipeline {
     pub(crate) fn take_batch(
         &mut self,
         ctx: &mut Context<'_>,
-        elements: Vec<Element>,
+        elements: &mut [Element],
         out: &mut OutboxRecord,
     ) {
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let received_at = ctx.uplink.received_at;
-        let mut order: Vec<(i64, u32, Element)> = (0..)
+        let mut order: Vec<(i64, u32, &mut Element)> = (0..)
             .zip(elements)
-            .map(|(index, element)| (time_of(&profile.time, &element, received_at), index, element))
+            .map(|(index, element)| (time_of(&profile.time, element, received_at), index, element))
             .collect();
         order.sort_by_key(|(at, index, _)| (*at, *index));
         let mut part = std::mem::take(&mut self.scratch.part);
@@ -67,7 +66,7 @@ impl Pipeline {
         &mut self,
         ctx: &mut Context<'_>,
         index: u32,
-        mut reading: Reading,
+        reading: &mut Reading,
         out: &mut OutboxRecord,
     ) {
         let own = reading.device.take();
@@ -85,14 +84,14 @@ impl Pipeline {
         }
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let owner = Owner { place: self.place_of(ctx, name, known), known };
-        let stamp = self.stamp(profile, &reading, ctx, owner.place);
-        self.count(&owner, &reading);
+        let stamp = self.stamp(profile, reading, ctx, owner.place);
+        self.count(&owner, reading);
         if reading.observations.iter().all(|seen| seen.value.is_none()) {
             let detail = "no property has a value".into();
             let fault = Fault { reason: Reason::NoValue, detail, device: name };
             return self.set_reading_aside(ctx, index, fault, out);
         }
-        match self.fate(ctx, &owner, &reading, &stamp) {
+        match self.fate(ctx, &owner, reading, &stamp) {
             Fate::Duplicate => {
                 self.account.readings_duplicate += 1;
                 out.push(marker(EntryKind::Duplicate, ctx.is_redriven(), index));
@@ -205,14 +204,12 @@ impl Pipeline {
         stamp: &Stamp,
     ) -> Fate {
         let mut seen = std::mem::take(&mut self.scratch.seen);
-        seen.clear();
-        seen.resize(self.device(owner.place).map_or(0, |device| device.newest.slots()), None);
-        for one in &reading.observations {
-            let slot = ctx.slot(one.property).and_then(|slot| seen.get_mut(slot));
-            if let (Some(value), Some(slot)) = (&one.value, slot) {
-                *slot = Some(Kept::of(value));
-            }
-        }
+        let slots = self.device(owner.place).map_or(0, |device| device.newest.slots());
+        let valued = reading
+            .observations
+            .iter()
+            .filter_map(|one| Some((ctx.slot(one.property)?, one.value.as_ref()?)));
+        seen.take(slots, valued);
         let most = ctx.config.identity_memory;
         let replaces = ctx.redrive == Some(Subject::Point);
         let fate = match self.device_mut(owner.place) {
@@ -233,27 +230,19 @@ impl Pipeline {
         &mut self,
         ctx: &mut Context<'_>,
         owner: &Owner<'_>,
-        (index, mut reading, stamp): (u32, Reading, Stamp),
+        (index, reading, stamp): (u32, &mut Reading, Stamp),
         out: &mut OutboxRecord,
     ) {
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
         values.resize(profile.properties.len(), None);
-        let mut late = 0;
-        let mut draft = std::mem::take(&mut self.scratch.newest);
-        if let Some(device) = self.device_mut(owner.place) {
-            device.newest.change(&mut draft, |newest| {
-                late = flag_and_note(ctx, newest, (&mut reading, stamp.at_nanos), &mut values);
-            });
-            device.newest_at = device.newest_at.max(stamp.at_nanos);
-        }
-        self.scratch.newest = draft;
+        let late = self.note(ctx, owner, (reading, stamp.at_nanos), &mut values);
         self.hear(ctx, owner.place);
         self.account.late += late;
         self.account.points += 1;
         if let Some(device) = self.device(owner.place) {
-            let tags = tags_of(profile, &reading, owner.known);
+            let tags = tags_of(profile, reading, owner.known);
             let head = PointHead {
                 tenant: device.tenant(),
                 site: device.site(),
@@ -261,7 +250,7 @@ impl Pipeline {
                 tags: &tags,
             };
             out.push_with(EntryKind::Point, ctx.is_redriven(), index, |bytes| {
-                let has_value = write_reading(bytes, profile, &head, &reading, &stamp);
+                let has_value = write_reading(bytes, profile, &head, reading, &stamp);
                 debug_assert!(has_value, "a reading without a value was set aside before");
             });
         }
@@ -278,6 +267,49 @@ impl Pipeline {
         }
         self.scratch.values = values;
     }
+
+    /// Notes the good values of a reading as the device's newest; returns how many are late.
+    fn note(
+        &mut self,
+        ctx: &Context<'_>,
+        owner: &Owner<'_>,
+        (reading, at): (&mut Reading, i64),
+        values: &mut [Option<f64>],
+    ) -> u64 {
+        let mut draft = std::mem::take(&mut self.scratch.newest);
+        let seen = std::mem::take(&mut self.scratch.seen);
+        let mut late = 0;
+        if let Some(device) = self.device_mut(owner.place) {
+            // No value of the device is newer than its newest reading, so none of this one is late.
+            let is_renewed = at >= device.newest_at
+                && all_good(ctx, reading, values)
+                && device.newest.renew(&mut draft, at, &seen);
+            if !is_renewed {
+                device.newest.change(&mut draft, |newest| {
+                    late = flag_and_note(ctx, newest, (reading, at), values);
+                });
+            }
+            device.newest_at = device.newest_at.max(at);
+        }
+        (self.scratch.newest, self.scratch.seen) = (draft, seen);
+        late
+    }
+}
+
+/// Hands the values to the rules, where each is good; returns whether they are.
+fn all_good(ctx: &Context<'_>, reading: &Reading, values: &mut [Option<f64>]) -> bool {
+    let is_good = |seen: &Observation| seen.value.is_none() || seen.flags.is_good();
+    if !reading.observations.iter().all(is_good) {
+        return false;
+    }
+    for seen in &reading.observations {
+        let is_placed = ctx.slot(seen.property).is_some();
+        let value = seen.value.as_ref().filter(|_| is_placed);
+        if let (Some(value), Some(slot)) = (value, values.get_mut(usize::from(seen.property))) {
+            *slot = value.as_number();
+        }
+    }
+    true
 }
 
 /// Adds the flag `late`, notes good values as the newest, and hands them to the rules; returns how many are late.

@@ -1,11 +1,11 @@
 //! Whether a reading is news, by what the device's memory says.
 
-use smallvec::SmallVec;
 use telemetry::hash::hash64;
 use telemetry::time::IngestTime;
 
 use crate::device::{Device, Untimed};
-use crate::identity::{Kept, Verdict, put_values};
+use crate::identity::Verdict;
+use crate::seen::Seen;
 
 /// How long a reading without a time is remembered, nanoseconds of journal time: 10 minutes.
 const UNTIMED_NANOS: i64 = 600_000_000_000;
@@ -20,21 +20,21 @@ pub(crate) enum Fate {
 pub(crate) fn timed_fate(
     device: &mut Device,
     at: i64,
-    seen: &[Option<Kept>],
+    seen: &Seen,
     (most, replaces): (usize, bool),
 ) -> Fate {
-    match device.memory.check(at, seen) {
+    match device.memory.check(at, seen.kept()) {
         Verdict::New => {
-            device.memory.remember(at, seen, most);
+            device.memory.remember_packed(at, (seen.packed(), seen.kept().len()), most);
             Fate::News
         }
         Verdict::Merge => {
-            device.memory.merge(at, seen);
+            device.memory.merge(at, seen.kept());
             Fate::News
         }
         // What the store refused is not there: the repaired reading takes its place.
         Verdict::Conflict { .. } if replaces => {
-            device.memory.merge(at, seen);
+            device.memory.merge(at, seen.kept());
             Fate::News
         }
         Verdict::Duplicate if replaces => Fate::News,
@@ -47,13 +47,11 @@ pub(crate) fn timed_fate(
 pub(crate) fn untimed_fate(
     device: &mut Device,
     sequence: Option<i64>,
-    seen: &[Option<Kept>],
+    seen: &Seen,
     (most, received_at): (usize, IngestTime),
 ) -> Fate {
     let Some(sequence) = sequence else { return Fate::News };
-    let mut bytes: SmallVec<[u8; 128]> = SmallVec::new();
-    put_values(&mut bytes, seen);
-    let (content, received_at) = (hash64(&bytes), received_at.as_nanos());
+    let (content, received_at) = (hash64(seen.packed()), received_at.as_nanos());
     let untimed = &mut device.rare_mut().untimed;
     while untimed
         .front()

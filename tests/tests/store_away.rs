@@ -47,6 +47,7 @@ fn alerts_go_out_and_memory_stays_while_the_store_is_away() {
         let uplinks: Vec<Message> = samples.iter().map(Sample::uplink).collect();
         let mut publisher = Publisher::new(&broker.address(), "p1");
         publisher.per_second = Some(PER_SECOND);
+        publisher.within += Duration::from_secs(u64::from(away_seconds));
         let publishing = scope.spawn(move || publisher.send(&uplinks));
         proof::wait::pass(Duration::from_secs(3));
         let sent = Instant::now();
