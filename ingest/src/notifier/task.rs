@@ -181,18 +181,17 @@ impl<S: Sender, O: Observer> Task<S, O> {
         if self.storage.is_some_and(|(_, until)| self.now() < until) {
             return;
         }
-        let done = match self.settle().await {
-            Ok(()) => self.take_in().await,
-            Err(error) => Err(error),
-        };
-        let done = match done {
-            Ok(()) => self.launch().await,
-            Err(error) => Err(error),
-        };
-        match done {
+        match self.work_through().await {
             Ok(()) => self.storage = None,
             Err(error) => self.handle_storage_error(&error),
         }
+    }
+
+    /// What is new goes out before what landed is recorded: an alert does not wait for the fsync of another.
+    async fn work_through(&mut self) -> Result<(), QueueError> {
+        self.take_in().await?;
+        self.launch().await?;
+        self.settle().await
     }
 
     /// Records what landed; only then is it counted and may its letter be sent again. Where the endpoint
