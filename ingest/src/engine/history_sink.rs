@@ -26,10 +26,8 @@ use crate::meter::{self, BatchOutcome};
 
 /// A point is on disk in the history at the latest after this.
 const FLUSH_AFTER: Duration = Duration::from_secs(10);
-/// Bytes of points in memory at which they are written.
-const FLUSH_BYTES: usize = 16 << 20;
-/// Outbox records in one flush at most, so that its positions stay in memory cheaply.
-const FLUSH_RECORDS: usize = 500_000;
+/// Outbox records in one flush at most: what a restart reads again.
+const FLUSH_RECORDS: usize = 2_000_000;
 /// Longest single wait for the outbox: how fast a shutdown is heard.
 const NAP: Duration = Duration::from_millis(100);
 /// Pause after a flush that failed.
@@ -92,14 +90,15 @@ impl HistorySink {
 
     fn is_due(&self, load: &Load) -> bool {
         load.passage.records >= FLUSH_RECORDS
-            || self.history.tail().bytes >= FLUSH_BYTES
+            || self.history.tail().bytes >= self.history.options().flush_bytes
             || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
     }
 
     /// Takes outbox records until there are no more or a flush is due.
     fn fill(&mut self, load: &mut Load) {
         let now = EventTime::from_nanos(wall_nanos());
-        while load.passage.records < FLUSH_RECORDS && self.history.tail().bytes < FLUSH_BYTES {
+        let bytes_max = self.history.options().flush_bytes;
+        while load.passage.records < FLUSH_RECORDS && self.history.tail().bytes < bytes_max {
             match self.outbox.next() {
                 Ok(Some(record)) => {
                     load.take(&self.history, now, &record);

@@ -7,7 +7,7 @@
 //! Until the manifest names the flush its files do not count. A number is never used twice: what a failed
 //! flush leaves behind holds a part of what the next one writes, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use telemetry::time::EventTime;
 use super::error::{HistoryError, at};
 use super::files::Entry;
 use super::manifest::{self, Manifest};
-use super::merge::{MemorySource, Plan, Source, merge};
 use super::name::{FileName, Span, TEMPORARY, folder};
+use super::ranks::Ranks;
 use super::sink::Sink;
-use super::tail::{FrozenPart, Memtable};
-use super::writer::Writer;
+use super::sorted::{Sorted, sorted};
+use super::writer::{Layout, Writer};
 use super::{CURSOR_BYTES_MAX, History, lock};
 
 /// zstd level of a flush: its files are merged soon.
@@ -34,6 +34,8 @@ pub(super) struct Flushing {
     pub(super) manifest: Manifest,
     /// The next number.
     pub(super) next: u64,
+    /// The order of the tail's series.
+    pub(super) ranks: Ranks,
 }
 
 /// A file to write, before its tail is known.
@@ -61,6 +63,8 @@ impl History {
         let mut flushing = lock(&self.flushing);
         let (frozen, now) = {
             let mut state = lock(&self.state);
+            let known = flushing.ranks.known(state.tail.generation);
+            flushing.ranks.learn(state.tail.names.from(known));
             let memtable = state.tail.freeze();
             state.frozen.extend(memtable.map(Arc::new));
             (state.frozen.clone(), state.now)
@@ -70,7 +74,8 @@ impl History {
         }
         let number = flushing.next;
         flushing.next += 1;
-        let entries = self.write_parts(number, &frozen, now)?;
+        flushing.ranks.sort();
+        let entries = self.write_parts(number, sorted(&frozen, &flushing.ranks), now)?;
         let manifest = Manifest { flush: number, cursor: Some(cursor.to_vec()) };
         let path = self.options.dir.join(manifest::FILE);
         // From here on an error leaves it open whether the flush counts; its files must stay.
@@ -79,6 +84,9 @@ impl History {
         let mut state = lock(&self.state);
         state.files = Arc::new(state.files.changed(&entries, &[]));
         state.frozen.retain(|known| !frozen.iter().any(|written| Arc::ptr_eq(known, written)));
+        if state.frozen.is_empty() {
+            state.tail.forget();
+        }
         Ok(())
     }
 
@@ -86,24 +94,21 @@ impl History {
     fn write_parts(
         &self,
         number: u64,
-        frozen: &[Arc<Memtable>],
+        parts: Vec<Sorted<'_>>,
         now: Option<EventTime>,
     ) -> Result<Vec<Arc<Entry>>, HistoryError> {
-        let mut parts: BTreeMap<(&Arc<str>, i32), Vec<&FrozenPart>> = BTreeMap::new();
-        for part in frozen.iter().flat_map(|memtable| &memtable.parts) {
-            parts.entry((&part.measurement, part.day)).or_default().push(part);
-        }
         let mut written = Vec::new();
-        let done = parts.into_iter().try_for_each(|((measurement, day), parts)| {
+        let done = parts.into_iter().try_for_each(|part| {
             let target = Target {
-                measurement: Arc::clone(measurement),
-                span: Span::Day(day),
+                measurement: Arc::clone(part.measurement),
+                span: Span::Day(part.day),
                 first: number,
                 last: number,
                 level: FLUSH_LEVEL,
                 flushed_at: now,
             };
-            written.push(self.write_part(&target, &parts)?);
+            let (layout, places) = part.layout()?;
+            written.push(self.write_file(&target, &layout, |out| part.write(&places, out))?);
             Ok(())
         });
         let done = done.and_then(|()| self.sync_folders_of(&written));
@@ -116,31 +121,17 @@ impl History {
         done.map(|()| written)
     }
 
-    fn write_part(
-        &self,
-        target: &Target,
-        parts: &[&FrozenPart],
-    ) -> Result<Arc<Entry>, HistoryError> {
-        let fields = parts.iter().flat_map(|part| part.used_fields());
-        let series = parts.iter().flat_map(|part| part.series.values().map(Arc::clone));
-        let plan = Plan::of(fields, series)?;
-        let sources = parts.iter().map(|part| MemorySource::new(part, &plan));
-        let mut sources: Vec<Box<dyn Source + '_>> =
-            sources.map(|source| Box::new(source) as Box<dyn Source + '_>).collect();
-        self.write_file(target, &plan, &mut sources)
-    }
-
     /// Writes one file and gives it its name; the name is durable after [`Self::sync_folders_of`].
     pub(super) fn write_file(
         &self,
         target: &Target,
-        plan: &Plan,
-        sources: &mut [Box<dyn Source + '_>],
+        layout: &Layout,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<(), HistoryError>,
     ) -> Result<Arc<Entry>, HistoryError> {
         let folder = self.folder_of(&target.measurement)?;
         let Target { span, first, last, .. } = target;
         let temporary = folder.join(format!("{span}.{first:010}-{last:010}{TEMPORARY}"));
-        let written = self.write_named(target, plan, sources, (&folder, &temporary));
+        let written = self.write_named(target, layout, fill, (&folder, &temporary));
         if written.is_err() {
             // As above.
             drop(self.disk.remove(&temporary));
@@ -151,14 +142,13 @@ impl History {
     fn write_named(
         &self,
         target: &Target,
-        plan: &Plan,
-        sources: &mut [Box<dyn Source + '_>],
+        layout: &Layout,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<(), HistoryError>,
         (folder, temporary): (&Path, &Path),
     ) -> Result<Arc<Entry>, HistoryError> {
         let mut sink = Sink::create(&*self.disk, temporary).map_err(at(temporary))?;
-        let mut writer =
-            Writer::new(&mut sink, temporary, &plan.layout, &plan.series, target.level)?;
-        merge(sources, plan.layout.fields.len(), &mut writer)?;
+        let mut writer = Writer::new(&mut sink, temporary, layout, target.level)?;
+        fill(&mut writer)?;
         writer.finish()?;
         let (bytes, tail_bytes, tail_crc) = sink.finish().map_err(at(temporary))?;
         let Target { span, first, last, .. } = *target;

@@ -10,7 +10,7 @@ use telemetry::time::EventTime;
 use super::error::{HistoryError, at};
 use super::files::Entry;
 use super::flush::Target;
-use super::merge::{FileSource, Plan, Source};
+use super::merge::{FileSource, layout_of, merge};
 use super::name::{FileName, SET_ASIDE};
 use super::policy::{Candidate, Merge, due_merges};
 use super::reader::Parquet;
@@ -138,35 +138,31 @@ impl History {
     fn merged(
         &self,
         measurement: &Arc<str>,
-        merge: &Merge,
+        due: &Merge,
         entries: &[Arc<Entry>],
         now: EventTime,
     ) -> Result<Arc<Entry>, HistoryError> {
         let mut files: Vec<Arc<Parquet>> = Vec::new();
-        let mut series = Vec::new();
         for entry in entries {
-            let file = self.open_files.get(entry)?;
-            series.extend(file.index()?.runs.iter().map(|run| Arc::clone(&run.series)));
-            files.push(file);
+            files.push(self.open_files.get(entry)?);
         }
-        let fields = files.iter().flat_map(|file| &file.fields);
-        let plan = Plan::of(fields, series.into_iter())?;
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
+        let layout = layout_of(&files)?;
+        let mut sources: Vec<FileSource<'_>> = Vec::new();
         for file in &files {
-            sources.push(Box::new(FileSource::new(file, &plan)?));
+            sources.push(FileSource::new(file, &layout)?);
         }
-        let is_over = merge.span.end() <= now.minus(Duration::from_hours(1)).as_nanos();
+        let is_over = due.span.end() <= now.minus(Duration::from_hours(1)).as_nanos();
         let firsts = entries.iter().map(|entry| entry.name.first);
         let lasts = entries.iter().map(|entry| entry.name.last);
         let target = Target {
             measurement: Arc::clone(measurement),
-            span: merge.span,
+            span: due.span,
             first: firsts.min().unwrap_or_default(),
             last: lasts.max().unwrap_or_default(),
             level: if is_over { FINAL_LEVEL } else { GROWING_LEVEL },
             flushed_at: entries.iter().map(|entry| entry.flushed_at()).max(),
         };
-        self.write_file(&target, &plan, &mut sources)
+        self.write_file(&target, &layout, |out| merge(&mut sources, out))
     }
 
     /// Takes damaged files out of what counts and renames them, for whoever wants to find out.

@@ -1,203 +1,166 @@
-//! Merging: several sorted sources of rows into one file.
+//! Merging: several sorted files into one.
 //!
 //! Of the same series and time, the newest value of each field stands: so a point written twice is one
-//! point, and a later correction replaces only the fields it names.
+//! point, and a later correction replaces only the fields it names. Files are read once from front to back;
+//! of the names of series only those at hand are in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use parquet::data_type::ByteArray;
-
-use super::error::{HistoryError, in_file};
-use super::index::Index;
+use super::error::{HistoryError, damaged, in_file};
+use super::index::RunReader;
 use super::reader::{ColumnCursor, Parquet};
-use super::rows::Row;
 use super::series::{Series, tag_order};
-use super::tail::FrozenPart;
-use super::value::{Column, Value};
+use super::value::Column;
 use super::writer::{Cell, Chunk, Layout, Values, Writer};
 
 /// Rows that a file's source holds.
 const BATCH: usize = 4_096;
 
-/// Rows in order of series and time.
-pub(super) trait Source {
-    /// Returns series and time of the current row; `None` behind the last one.
-    fn head(&self) -> Option<(u32, i64)>;
-    /// Returns field `at` of the result in the current row.
-    fn cell(&self, at: usize) -> Option<Cell>;
-    /// Goes to the next row.
-    fn advance(&mut self) -> Result<(), HistoryError>;
-}
-
-/// Columns and series of a result: all that its sources have.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) layout: Layout,
-    pub(super) series: Vec<Arc<Series>>,
-    numbers: BTreeMap<Arc<Series>, u32>,
-}
-
-impl Plan {
-    /// Makes a plan.
-    ///
-    /// # Errors
-    /// [`HistoryError::TwoTypes`].
-    pub(super) fn of<'a>(
-        fields: impl Iterator<Item = &'a Column>,
-        series: impl Iterator<Item = Arc<Series>>,
-    ) -> Result<Self, HistoryError> {
-        let mut columns = BTreeMap::new();
-        for field in fields {
-            let kind = *columns.entry(Arc::clone(&field.name)).or_insert(field.kind);
-            if kind != field.kind {
-                return Err(HistoryError::TwoTypes { column: (*field.name).into() });
-            }
+/// Returns all columns that files have.
+///
+/// # Errors
+/// [`HistoryError::TwoTypes`].
+pub(super) fn layout_of(files: &[Arc<Parquet>]) -> Result<Layout, HistoryError> {
+    let mut columns = BTreeMap::new();
+    for field in files.iter().flat_map(|file| &file.fields) {
+        let kind = *columns.entry(Arc::clone(&field.name)).or_insert(field.kind);
+        if kind != field.kind {
+            return Err(HistoryError::TwoTypes { column: (*field.name).into() });
         }
-        let mut numbers: BTreeMap<Arc<Series>, u32> = series.map(|series| (series, 0)).collect();
-        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
-        for (number, (series, place)) in (0..).zip(numbers.iter_mut()) {
-            *place = number;
-            for (name, _) in &series.0 {
-                if !names.contains(name) {
-                    names.insert(Arc::clone(name));
-                }
-            }
-        }
-        let mut tags: Vec<Arc<str>> = names.into_iter().collect();
-        tags.sort_by(|a, b| tag_order(a, b));
-        if let Some(column) = tags.iter().find(|tag| columns.contains_key(*tag)) {
-            return Err(HistoryError::TwoTypes { column: (**column).into() });
-        }
-        let fields = columns.into_iter().map(|(name, kind)| Column { name, kind }).collect();
-        let series = numbers.keys().map(Arc::clone).collect();
-        Ok(Self { layout: Layout { tags, fields }, series, numbers })
     }
-
-    fn number(&self, series: &Series) -> u32 {
-        self.numbers.get(series).copied().unwrap_or(u32::MAX)
+    let tags: BTreeSet<&Arc<str>> = files.iter().flat_map(|file| &file.tags).collect();
+    let mut tags: Vec<Arc<str>> = tags.into_iter().map(Arc::clone).collect();
+    tags.sort_by(|a, b| tag_order(a, b));
+    if let Some(column) = tags.iter().find(|tag| columns.contains_key(*tag)) {
+        return Err(HistoryError::TwoTypes { column: (**column).into() });
     }
-
-    /// Returns where each field of the result stands among `fields`.
-    fn places(&self, fields: &[Column]) -> Vec<Option<usize>> {
-        let place = |field: &Column| fields.iter().position(|known| known.name == field.name);
-        self.layout.fields.iter().map(place).collect()
-    }
+    let fields = columns.into_iter().map(|(name, kind)| Column { name, kind }).collect();
+    Ok(Layout { tags, fields })
 }
 
 /// Writes all rows of the sources, the older ones first among them.
 pub(super) fn merge(
-    sources: &mut [Box<dyn Source + '_>],
-    fields: usize,
+    sources: &mut [FileSource<'_>],
     out: &mut Writer<'_>,
 ) -> Result<(), HistoryError> {
-    let mut heads: Vec<Option<(u32, i64)>> = sources.iter().map(|source| source.head()).collect();
-    while let Some(head) = heads.iter().flatten().min().copied() {
-        out.row(head.0, head.1)?;
-        for at in 0..fields {
-            let mut newest = sources.iter().zip(&heads).rev();
-            out.cell(
-                at,
-                newest.find_map(
-                    |(source, at_head)| {
-                        if *at_head == Some(head) { source.cell(at) } else { None }
-                    },
-                ),
-            );
+    let mut members: Vec<usize> = Vec::new();
+    while let Some(least) = least(sources, &mut members) {
+        out.series(&least);
+        while let Some(time) = members.iter().filter_map(|at| sources.get(*at)?.time()).min() {
+            out.row(time)?;
+            merge_row(sources, &members, time, out)?;
         }
-        for (source, at_head) in sources.iter_mut().zip(&mut heads) {
-            if *at_head == Some(head) {
-                source.advance()?;
-                *at_head = source.head();
+        for at in &members {
+            if let Some(source) = sources.get_mut(*at) {
+                source.next_run()?;
             }
         }
     }
     Ok(())
 }
 
-/// Rows of a memtable's part.
-pub(super) struct MemorySource<'a> {
-    rows: std::vec::IntoIter<((u32, i64), &'a Row)>,
-    current: Option<((u32, i64), &'a Row)>,
-    places: Vec<Option<usize>>,
-}
-
-impl<'a> MemorySource<'a> {
-    pub(super) fn new(part: &'a FrozenPart, plan: &Plan) -> Self {
-        let mut rows: Vec<((u32, i64), &Row)> = Vec::new();
-        for (id, of_series) in &part.part.series {
-            let number = part.series.get(id).map_or(u32::MAX, |series| plan.number(series));
-            rows.extend(of_series.iter().map(|(time, row)| ((number, time), row)));
+/// Returns the series that comes next, and which sources have it.
+fn least(sources: &[FileSource<'_>], members: &mut Vec<usize>) -> Option<Arc<Series>> {
+    members.clear();
+    let mut least: Option<&Arc<Series>> = None;
+    for (at, source) in sources.iter().enumerate() {
+        let Some(series) = &source.series else { continue };
+        match least.map_or(std::cmp::Ordering::Less, |least| series.cmp(least)) {
+            std::cmp::Ordering::Less => {
+                least = Some(series);
+                members.clear();
+                members.push(at);
+            }
+            std::cmp::Ordering::Equal => members.push(at),
+            std::cmp::Ordering::Greater => {}
         }
-        rows.sort_by_key(|(key, _)| *key);
-        let mut rows = rows.into_iter();
-        let current = rows.next();
-        Self { rows, current, places: plan.places(&part.fields) }
     }
+    least.map(Arc::clone)
 }
 
-impl Source for MemorySource<'_> {
-    fn head(&self) -> Option<(u32, i64)> {
-        self.current.map(|(key, _)| key)
+/// Writes the row of a time and passes it in all sources that have it.
+fn merge_row(
+    sources: &mut [FileSource<'_>],
+    members: &[usize],
+    time: i64,
+    out: &mut Writer<'_>,
+) -> Result<(), HistoryError> {
+    let has_it = |source: &FileSource<'_>| source.time() == Some(time);
+    let count = members.iter().filter_map(|at| sources.get(*at)).filter(|one| has_it(one)).count();
+    let mut set: Vec<usize> = Vec::new();
+    for at in members.iter().rev() {
+        let Some(source) = sources.get_mut(*at).filter(|one| has_it(one)) else { continue };
+        for (field, cell) in source.cells() {
+            if count > 1 {
+                if set.contains(&field) {
+                    continue;
+                }
+                set.push(field);
+            }
+            out.cell(field, cell);
+        }
+        source.advance()?;
     }
+    Ok(())
+}
 
-    fn cell(&self, at: usize) -> Option<Cell> {
-        let place = (*self.places.get(at)?)?;
-        let (_, row) = self.current?;
-        let (_, value) = row.iter().find(|(column, _)| usize::from(*column) == place)?;
-        Some(match value {
-            Value::Float(number) => Cell::Float(*number),
-            Value::Int(number) => Cell::Int(*number),
-            Value::Bool(truth) => Cell::Bool(*truth),
-            Value::Text(text) => Cell::Text(ByteArray::from(text.as_bytes().to_vec())),
-        })
-    }
-
-    fn advance(&mut self) -> Result<(), HistoryError> {
-        self.current = self.rows.next();
-        Ok(())
-    }
+/// A column of a file that is being read.
+struct FieldReader {
+    cursor: ColumnCursor,
+    chunk: Chunk,
+    /// Values before those of the current row.
+    taken: usize,
+    /// Where it stands among the fields of the result.
+    place: usize,
 }
 
 /// Rows of a file, a batch at a time.
 pub(super) struct FileSource<'a> {
     file: &'a Parquet,
-    index: Arc<Index>,
-    numbers: Vec<u32>,
-    places: Vec<Option<usize>>,
-    /// Rows of the row groups not yet begun.
-    groups: std::vec::IntoIter<usize>,
+    runs: RunReader<'a>,
+    /// Series of the current rows; `None` behind the last one.
+    series: Option<Arc<Series>>,
+    left_in_run: usize,
+    /// Where each of its fields stands in the result.
+    places: Vec<usize>,
+    /// The row group to begin next, and what is left of the one before it.
     group: usize,
     left_in_group: usize,
-    /// The time's column, then the fields'.
-    cursors: Vec<(ColumnCursor, Chunk, usize)>,
+    times: Option<ColumnCursor>,
+    time_chunk: Chunk,
+    fields: Vec<FieldReader>,
     row: usize,
     batch: usize,
-    run: usize,
-    left_in_run: usize,
 }
 
 impl<'a> FileSource<'a> {
-    pub(super) fn new(file: &'a Parquet, plan: &Plan) -> Result<Self, HistoryError> {
-        let index = file.index()?;
-        let numbers = index.runs.iter().map(|run| plan.number(&run.series)).collect();
-        let groups: Vec<usize> = file.groups().collect();
+    pub(super) fn new(file: &'a Parquet, layout: &Layout) -> Result<Self, HistoryError> {
+        let place = |field: &Column| layout.fields.iter().position(|one| one.name == field.name);
         let mut source = Self {
             file,
-            numbers,
-            places: plan.places(&file.fields),
-            groups: groups.into_iter(),
+            runs: RunReader::new(file)?,
+            series: None,
+            left_in_run: 0,
+            places: file.fields.iter().filter_map(place).collect(),
             group: 0,
             left_in_group: 0,
-            cursors: Vec::new(),
+            times: None,
+            time_chunk: Chunk::of(super::value::Kind::Int),
+            fields: Vec::new(),
             row: 0,
             batch: 0,
-            run: 0,
-            left_in_run: index.runs.first().map_or(0, |run| run.rows),
-            index,
         };
+        source.next_run()?;
         source.fill()?;
         Ok(source)
+    }
+
+    fn next_run(&mut self) -> Result<(), HistoryError> {
+        let run = self.runs.next()?;
+        self.left_in_run = run.as_ref().map_or(0, |run| run.rows);
+        self.series = run.map(|run| run.series);
+        Ok(())
     }
 
     /// Reads the next batch; leaves `batch` zero behind the last one.
@@ -205,60 +168,66 @@ impl<'a> FileSource<'a> {
         self.row = 0;
         self.batch = 0;
         while self.left_in_group == 0 {
-            let Some(rows) = self.groups.next() else { return Ok(()) };
+            let Some(rows) = self.file.group_rows(self.group) else { return Ok(()) };
             self.left_in_group = rows;
-            self.cursors.clear();
-            let fields = (0..self.file.fields.len()).map(|at| self.file.field_column(at));
-            for column in std::iter::once(0).chain(fields) {
-                let cursor = self.file.column(self.group, column)?;
+            self.times = Some(self.file.column(self.group, 0)?);
+            self.fields.clear();
+            for (at, place) in self.places.iter().enumerate() {
+                let cursor = self.file.column(self.group, self.file.field_column(at))?;
                 let chunk = cursor.chunk();
-                self.cursors.push((cursor, chunk, 0));
+                self.fields.push(FieldReader { cursor, chunk, taken: 0, place: *place });
             }
             self.group += 1;
         }
         let batch = self.left_in_group.min(BATCH);
-        for (cursor, chunk, taken) in &mut self.cursors {
-            chunk.clear();
-            *taken = 0;
-            cursor.read(batch, chunk).map_err(in_file(&self.file.path))?;
+        self.time_chunk.clear();
+        let times = self.times.iter_mut().map(|cursor| cursor.read(batch, &mut self.time_chunk));
+        times.collect::<Result<(), _>>().map_err(in_file(&self.file.path))?;
+        for field in &mut self.fields {
+            field.chunk.clear();
+            field.taken = 0;
+            field.cursor.read(batch, &mut field.chunk).map_err(in_file(&self.file.path))?;
         }
         self.left_in_group -= batch;
         self.batch = batch;
         Ok(())
     }
-}
 
-impl Source for FileSource<'_> {
-    fn head(&self) -> Option<(u32, i64)> {
-        let Some((_, Chunk { values: Values::Int(times), .. }, _)) = self.cursors.first() else {
-            return None;
-        };
-        let time = times.get(self.row).filter(|_| self.row < self.batch)?;
-        Some((*self.numbers.get(self.run)?, *time))
+    /// Returns the time of the current row; `None` behind the last one of the series.
+    fn time(&self) -> Option<i64> {
+        let Values::Int(times) = &self.time_chunk.values else { return None };
+        times.get(self.row).copied().filter(|_| self.left_in_run > 0)
     }
 
-    fn cell(&self, at: usize) -> Option<Cell> {
-        let place = (*self.places.get(at)?)?;
-        let (_, chunk, taken) = self.cursors.get(1 + place)?;
-        chunk.levels.get(self.row).filter(|level| **level == 1)?;
-        Some(match &chunk.values {
-            Values::Float(values) => Cell::Float(*values.get(*taken)?),
-            Values::Int(values) => Cell::Int(*values.get(*taken)?),
-            Values::Bool(values) => Cell::Bool(*values.get(*taken)?),
-            Values::Text(values) => Cell::Text(values.get(*taken)?.clone()),
+    /// Returns the values of the current row, by their fields' places in the result.
+    fn cells(&self) -> impl Iterator<Item = (usize, Cell)> {
+        self.fields.iter().filter_map(|FieldReader { chunk, taken, place, .. }| {
+            chunk.levels.get(self.row).filter(|level| **level == 1)?;
+            let cell = match &chunk.values {
+                Values::Float(values) => Cell::Float(*values.get(*taken)?),
+                Values::Int(values) => Cell::Int(*values.get(*taken)?),
+                Values::Bool(values) => Cell::Bool(*values.get(*taken)?),
+                Values::Text(values) => Cell::Text(values.get(*taken)?.clone()),
+            };
+            Some((*place, cell))
         })
     }
 
+    /// Goes to the next row.
     fn advance(&mut self) -> Result<(), HistoryError> {
-        for (_, chunk, taken) in self.cursors.iter_mut().skip(1) {
-            *taken += usize::from(chunk.levels.get(self.row).is_some_and(|level| *level == 1));
+        for field in &mut self.fields {
+            let level = field.chunk.levels.get(self.row);
+            field.taken += usize::from(level.is_some_and(|level| *level == 1));
         }
         self.row += 1;
         self.left_in_run = self.left_in_run.saturating_sub(1);
-        if self.left_in_run == 0 {
-            self.run += 1;
-            self.left_in_run = self.index.runs.get(self.run).map_or(0, |run| run.rows);
+        if self.row < self.batch {
+            return Ok(());
         }
-        if self.row >= self.batch { self.fill() } else { Ok(()) }
+        self.fill()?;
+        if self.batch == 0 && self.left_in_run > 0 {
+            return Err(damaged(&self.file.path, "its series have more rows than it"));
+        }
+        Ok(())
     }
 }

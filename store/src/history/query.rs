@@ -15,10 +15,8 @@ use super::files::{Entry, Files};
 use super::index::Run;
 use super::name::Span;
 use super::reader::Parquet;
-use super::rows::Row;
 use super::series::Series;
-use super::tail::Part;
-use super::value::{Column, Kind};
+use super::value::Kind;
 use super::writer::{Chunk, Values};
 use super::{History, Window, lock};
 use crate::{POINTS_MAX, RangeQuery, ReadError};
@@ -36,7 +34,7 @@ type Key = (Arc<str>, Arc<Series>);
 #[derive(Debug)]
 struct View {
     files: Arc<Files>,
-    /// Points of the tail, the older ones first.
+    /// Points of the tail in order of time, of one time the older ones first.
     tail: Vec<(Key, Points)>,
 }
 
@@ -104,23 +102,19 @@ impl History {
     }
 
     fn view(&self, query: &RangeQuery) -> View {
+        let (from, to) = (query.from.as_nanos(), query.to.as_nanos());
         let mut tail = Vec::new();
-        let mut add =
-            |name: &Arc<str>, series: &Arc<Series>, part: &Part, id, fields: &[Column]| {
-                if query.measurement.as_ref().is_none_or(|wanted| **wanted == **name) {
-                    let points = tail_points(part, id, fields, query);
-                    if !points.is_empty() {
-                        tail.push(((Arc::clone(name), Arc::clone(series)), points));
-                    }
-                }
-            };
-        let state = lock(&self.state);
-        for part in state.frozen.iter().flat_map(|memtable| &memtable.parts) {
-            for (id, series) in part.series.iter().filter(|(_, series)| is_of(series, query)) {
-                add(&part.measurement, series, &part.part, *id, &part.fields);
+        let mut add = |name: &Arc<str>, series: &Arc<Series>, mut points: Points| {
+            points.retain(|(time, _)| from <= *time && *time < to);
+            points.sort_by_key(|(time, _)| *time);
+            let is_wanted = query.measurement.as_ref().is_none_or(|wanted| **wanted == **name);
+            if is_wanted && !points.is_empty() {
+                tail.push(((Arc::clone(name), Arc::clone(series)), points));
             }
-        }
-        state.tail.device_rows(&query.tenant, &query.device, &mut add);
+        };
+        let state = lock(&self.state);
+        let wanted = (query.tenant.as_str(), query.device.as_str(), query.property.as_str());
+        state.tail.device_points(wanted, &state.frozen, &mut add);
         let files = Arc::clone(&state.files);
         drop(state);
         View { files, tail }
@@ -190,9 +184,9 @@ impl History {
         if file.fields.get(field).is_none_or(|field| field.kind == Kind::Text) {
             return Ok(Vec::new());
         }
-        let index = file.index()?;
-        let runs = index.device(&query.tenant, &query.device).iter();
-        runs.map(|run| Ok((Arc::clone(&run.series), run_points(&file, run, field, from, to)?)))
+        let runs = file.device(&query.tenant, &query.device)?;
+        runs.iter()
+            .map(|run| Ok((Arc::clone(&run.series), run_points(&file, run, field, from, to)?)))
             .collect()
     }
 }
@@ -233,32 +227,9 @@ impl View {
     }
 }
 
-fn is_of(series: &Series, query: &RangeQuery) -> bool {
-    series.tag("tenant") == query.tenant && series.tag("device") == query.device
-}
-
-/// Returns the points of the tail that a query wants.
-fn tail_points(part: &Part, id: u32, fields: &[Column], query: &RangeQuery) -> Points {
-    let Some(column) = fields.iter().position(|field| *field.name == *query.property) else {
-        return Points::new();
-    };
-    let (from, to) = (query.from.as_nanos(), query.to.as_nanos());
-    if from >= to {
-        return Points::new();
-    }
-    let value = |row: &Row| {
-        row.iter().find(|(at, _)| usize::from(*at) == column).and_then(|(_, value)| value.number())
-    };
-    let Some(rows) = part.series.get(&id) else { return Points::new() };
-    let rows = rows.within(from, to);
-    let mut points: Points = rows.filter_map(|(time, row)| Some((time, value(row)?))).collect();
-    points.sort_by_key(|(time, _)| *time);
-    points
-}
-
 /// Merges points of one series, the older sources first: of one time the newest stands.
 fn newest(mut sources: Vec<Points>) -> Points {
-    if sources.len() == 1 {
+    if sources.len() == 1 && sources.iter().flatten().is_sorted_by(|a, b| a.0 < b.0) {
         return sources.pop().unwrap_or_default();
     }
     let mut all = sources.concat();

@@ -18,11 +18,14 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::error::{HistoryError, at, damaged, in_file};
-use super::index::Index;
+use super::index::{Index, Run, device_runs};
 use super::name::FileName;
 use super::sink::BLOCK;
 use super::value::{Column, Kind};
 use super::writer::{Chunk, RUNS_KEY, SUMS_KEY, TAGS_KEY, Values, parse_runs};
+
+/// Most series of a file whose index is kept in memory; in larger ones they are searched for.
+const INDEX_MAX: usize = 50_000;
 
 /// Bytes of a file. Those of the data are read block by block and compared with their sums; the tail is
 /// read and compared once. So nothing but what was written reaches a decoder.
@@ -161,8 +164,16 @@ impl Parquet {
         Ok(Self { path, blocks, metadata, tags: tag_names, fields, runs, index: OnceLock::new() })
     }
 
+    /// Returns the runs of a device.
+    pub(super) fn device(&self, tenant: &str, device: &str) -> Result<Vec<Run>, HistoryError> {
+        if self.runs.len() > INDEX_MAX {
+            return device_runs(self, tenant, device);
+        }
+        Ok(self.index()?.device(tenant, device).to_vec())
+    }
+
     /// Returns which rows belong to which series; reads the tags once.
-    pub(super) fn index(&self) -> Result<Arc<Index>, HistoryError> {
+    fn index(&self) -> Result<Arc<Index>, HistoryError> {
         if let Some(index) = self.index.get() {
             return Ok(Arc::clone(index));
         }
@@ -183,6 +194,11 @@ impl Parquet {
             .map(|group| usize::try_from(group.num_rows()).unwrap_or(0))
     }
 
+    /// Returns the rows of one row group; `None`: there is no such one.
+    pub(super) fn group_rows(&self, group: usize) -> Option<usize> {
+        usize::try_from(self.metadata.row_groups().get(group)?.num_rows()).ok()
+    }
+
     /// Returns the time's bounds of each page of a row group: first row, first and last time.
     pub(super) fn time_pages(&self, group: usize) -> Vec<(usize, i64, i64)> {
         let pages = self.metadata.page_index_for_row_group(group);
@@ -196,6 +212,43 @@ impl Parquet {
             Some((first, *bounds.min_value(at)?, *bounds.max_value(at)?))
         };
         places.iter().enumerate().filter_map(page).collect()
+    }
+
+    /// Returns the rows of a row group that may have this value of a tag, by the bounds of pages; an empty one
+    /// is a missing one.
+    pub(super) fn tag_pages(&self, group: usize, tag: &str, value: &str) -> Vec<(usize, usize)> {
+        let whole = vec![(0, usize::MAX)];
+        let Some(at) = self.tags.iter().position(|name| **name == *tag) else {
+            return if value.is_empty() { whole } else { Vec::new() };
+        };
+        let column = Self::tag_column(at);
+        let pages = self.metadata.page_index_for_row_group(group);
+        let Some((places, ColumnIndexMetaData::BYTE_ARRAY(bounds))) =
+            pages.page_locations(column).zip(pages.column_index(column))
+        else {
+            return whole;
+        };
+        if value.is_empty() {
+            return whole;
+        }
+        let first = |at: usize| {
+            places.get(at).map_or(usize::MAX, |page| {
+                usize::try_from(page.first_row_index).unwrap_or(usize::MAX)
+            })
+        };
+        let mut rows: Vec<(usize, usize)> = Vec::new();
+        for at in 0..places.len() {
+            let value = value.as_bytes();
+            // A page without bounds has no value at all.
+            let may_have = bounds.min_value(at).zip(bounds.max_value(at));
+            if may_have.is_some_and(|(least, most)| least <= value && value <= most) {
+                match rows.last_mut() {
+                    Some(last) if last.1 == first(at) => last.1 = first(at + 1),
+                    _ => rows.push((first(at), first(at + 1))),
+                }
+            }
+        }
+        rows
     }
 
     /// Begins to read column `at` of a row group.

@@ -3,35 +3,31 @@
 //! Pure. It ends as a [`Memtable`] that a flush writes; the next one begins empty. What it remembers
 //! beyond that, names of series and types of columns, can be forgotten and found again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use telemetry::line_protocol::{Line, parse_line};
 use telemetry::time::EventTime;
 
 use super::name::{Span, folder};
-use super::rows::{Row, Rows, Size, insert, put};
-use super::series::{Series, tag_order};
-use super::value::{Column, Value};
+use super::names::Names;
+use super::rows::{Cell, Rows, put};
+use super::series::Series;
+use super::value::{Column, Kind, Value};
 use crate::RejectReason;
 
-/// Most series remembered beyond a flush.
-const SERIES_KEPT: usize = 200_000;
+/// Memory of names of series remembered beyond a flush: some 1.3 million of them.
+const NAMES_BYTES_KEPT: usize = 512 << 20;
 /// Most months whose columns are remembered beyond a flush.
 const MONTHS_KEPT: usize = 4_096;
 /// Most fields of a measurement in one month.
 pub(super) const FIELDS_MAX: usize = 4_096;
-/// What the name of a series costs beside its text.
-const SERIES_BYTES: usize = 256;
 
-/// Takes the rows of one series: its measurement and tags, the part and its number there, the columns.
-pub(super) type Show<'a> = dyn FnMut(&Arc<str>, &Arc<Series>, &Part, u32, &[Column]) + 'a;
+/// Takes the points of one series: its measurement, its tags, times and values.
+pub(super) type Show<'a> = dyn FnMut(&Arc<str>, &Arc<Series>, Vec<(i64, f64)>) + 'a;
 
-/// Rows of one measurement and day, by series.
-#[derive(Debug, Default)]
-pub(super) struct Part {
-    pub(super) series: HashMap<u32, Rows>,
-}
+/// Columns of measurements, by number of the measurement and month.
+pub(super) type Months = HashMap<(u32, Span), Arc<MonthColumns>>;
 
 /// What columns a measurement has in a UTC month: the longest span of a file, so that any files of one
 /// measurement that are merged agree, and what is refused does not depend on what was merged.
@@ -52,6 +48,12 @@ impl MonthColumns {
                 Err((RejectReason::TypeConflict, format!("`{name}` is a field, not a tag")))
             }
         }
+    }
+
+    /// Returns number and type of a field's column.
+    fn find(&self, name: &str) -> Option<(usize, Kind)> {
+        let at = self.fields.iter().position(|field| *field.name == *name)?;
+        Some((at, self.fields.get(at)?.kind))
     }
 
     /// Adds what it lacks; of two types of one name the first stands.
@@ -76,43 +78,10 @@ impl MonthColumns {
 /// Rows that a flush writes; no longer changed.
 #[derive(Debug)]
 pub(super) struct Memtable {
-    pub(super) parts: Vec<FrozenPart>,
-    pub(super) size: Size,
-}
-
-/// Rows of one measurement and day in a [`Memtable`].
-#[derive(Debug)]
-pub(super) struct FrozenPart {
-    pub(super) measurement: Arc<str>,
-    pub(super) day: i32,
-    pub(super) fields: Vec<Column>,
-    pub(super) series: HashMap<u32, Arc<Series>>,
-    pub(super) part: Part,
-}
-
-impl FrozenPart {
-    /// Returns the fields that have a value.
-    pub(super) fn used_fields(&self) -> Vec<&Column> {
-        let mut is_used = vec![false; self.fields.len()];
-        let rows = self.part.series.values().flat_map(Rows::iter);
-        for (column, _) in rows.flat_map(|(_, row)| row) {
-            if let Some(used) = is_used.get_mut(usize::from(*column)) {
-                *used = true;
-            }
-        }
-        self.fields.iter().zip(is_used).filter(|(_, used)| *used).map(|(field, _)| field).collect()
-    }
-
-    /// Returns the names of its tags.
-    pub(super) fn tags(&self) -> Vec<Arc<str>> {
-        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
-        for (name, _) in self.series.values().flat_map(|series| &series.0) {
-            if !names.contains(name) {
-                names.insert(Arc::clone(name));
-            }
-        }
-        names.into_iter().collect()
-    }
+    pub(super) rows: Rows,
+    pub(super) months: Months,
+    /// Names of measurements, by number.
+    pub(super) measurements: Vec<Arc<str>>,
 }
 
 /// What became of a line.
@@ -132,34 +101,19 @@ const fn refused(detail: String) -> Refusal {
     (RejectReason::StoreRejected, detail)
 }
 
-#[derive(Debug)]
-struct Known {
-    measurement: u32,
-    series: Arc<Series>,
-    /// The day and month of its last point that was taken: its tags are among that month's columns.
-    last: Option<(i32, Span)>,
-}
-
 /// What was taken since the last flush.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    measurements: Vec<Arc<str>>,
-    /// The same series may be written in more ways than one.
-    by_prefix: HashMap<Box<str>, u32>,
-    by_series: HashMap<(u32, Arc<Series>), u32>,
-    series: Vec<Known>,
-    by_device: HashMap<(Arc<str>, Arc<str>), Vec<u32>>,
-    months: HashMap<(u32, Span), MonthColumns>,
-    parts: HashMap<(u32, i32), Part>,
-    size: Size,
+    pub(super) names: Names,
+    /// How often names were forgotten.
+    pub(super) generation: u64,
+    pub(super) months: Months,
+    pub(super) rows: Rows,
+    /// Cells of the line at hand.
+    cells: Vec<Cell>,
 }
 
 impl Tail {
-    /// Returns how much it holds.
-    pub(super) const fn size(&self) -> Size {
-        self.size
-    }
-
     /// Takes the text of a line; `bound` is the first time that is kept.
     pub(super) fn take(&mut self, text: &str, bound: i64) -> Taken {
         self.take_or_refuse(text, bound)
@@ -168,7 +122,7 @@ impl Tail {
 
     fn take_or_refuse(&mut self, text: &str, bound: i64) -> Result<Taken, Refusal> {
         let prefix = prefix(text);
-        let known = self.by_prefix.get(prefix).copied().filter(|_| !prefix.is_empty());
+        let known = self.names.by_prefix(prefix);
         // Measurement and tags of a known series need no reading.
         let behind = known.and_then(|_| fields_only(text, prefix));
         let line = parse_line(behind.unwrap_or(text))
@@ -188,41 +142,35 @@ impl Tail {
 
     fn place(&mut self, id: u32, line: &Line<'_>, time: i64) -> Result<Taken, Refusal> {
         let day = Span::day_of(time);
-        let Self { series, months, measurements, parts, size, .. } = self;
-        let Some(known) = series.get_mut(id as usize) else { return Ok(Taken::Yes) };
+        let Self { names, months, rows, cells: row, .. } = self;
+        let Some(known) = names.get_mut(id) else { return Ok(Taken::Yes) };
         let last = known.last.filter(|(last, _)| *last == day);
         let month = last.map_or_else(|| Span::Day(day).month(), |(_, month)| month);
         let Some(columns) = months.get_mut(&(known.measurement, month)) else {
-            let at = known.measurement as usize;
-            let measurement = measurements.get(at).cloned().unwrap_or_default();
+            let number = known.measurement;
+            let measurement = names.measurement(number).cloned().unwrap_or_default();
             return Ok(Taken::UnknownMonth { measurement, month });
         };
         if last.is_none() {
             columns.check_tags(&known.series)?;
         }
-        let row = cells(columns, line)?;
+        cells(columns, line, row)?;
+        let pushed = rows.push((id, time), known.last_row, row);
+        known.last_row = pushed.ok_or_else(|| refused("too many points in memory".to_owned()))?;
         if last.is_none() {
-            columns.add(&[], known.series.0.iter().map(|(name, _)| name));
+            let mut tags = known.series.0.iter().map(|(name, _)| name);
+            if !tags.clone().all(|tag| columns.tags.contains(tag)) {
+                Arc::make_mut(columns).add(&[], &mut tags);
+            }
             known.last = Some((day, month));
         }
-        let part = parts.entry((known.measurement, day)).or_default();
-        insert(part.series.entry(id).or_default().at(time), row, size);
         Ok(Taken::Yes)
     }
 
-    /// Remembers the columns that a month has in files and memtables.
+    /// Remembers the columns that a month has in files.
     pub(super) fn learn(&mut self, measurement: &Arc<str>, month: Span, columns: MonthColumns) {
-        let number = self.number(measurement);
-        self.months.entry((number, month)).or_insert(columns);
-    }
-
-    fn number(&mut self, measurement: &str) -> u32 {
-        let at = self.measurements.iter().position(|known| **known == *measurement);
-        let at = at.unwrap_or_else(|| {
-            self.measurements.push(measurement.into());
-            self.measurements.len() - 1
-        });
-        u32::try_from(at).unwrap_or(u32::MAX)
+        let number = self.names.number(measurement);
+        self.months.entry((number, month)).or_insert_with(|| Arc::new(columns));
     }
 
     fn intern(&mut self, prefix: &str, line: &Line<'_>) -> Result<u32, Refusal> {
@@ -232,90 +180,97 @@ impl Tail {
         if line.tags.iter().any(|(name, _)| name == "time") {
             return Err(refused("a tag has the name `time`".to_owned()));
         }
-        let id =
-            u32::try_from(self.series.len()).map_err(|_| refused("too many series".to_owned()))?;
-        let measurement = self.number(&line.measurement);
-        let tags = line.tags.iter();
-        let mut tags: Vec<(Arc<str>, Arc<str>)> =
-            tags.map(|(name, value)| ((&**name).into(), (&**value).into())).collect();
-        tags.sort_by(|a, b| tag_order(&a.0, &b.0));
-        let series = Arc::new(Series(tags.into()));
-        let key = (measurement, Arc::clone(&series));
-        let id = *self.by_series.entry(key).or_insert(id);
-        if !prefix.is_empty() {
-            self.by_prefix.insert(prefix.into(), id);
-            self.size.bytes += SERIES_BYTES + 2 * prefix.len();
-        }
-        if id as usize == self.series.len() {
-            let device = (series.tag("tenant").into(), series.tag("device").into());
-            self.by_device.entry(device).or_default().push(id);
-            self.series.push(Known { measurement, series, last: None });
-        }
-        Ok(id)
+        let before = self.names.bytes();
+        let id = self.names.intern(prefix, line);
+        self.rows.add_bytes(self.names.bytes() - before);
+        id.ok_or_else(|| refused("too many series".to_owned()))
     }
 
     /// Ends it: what it holds is returned, and the next one begins. `None`: it holds nothing.
     pub(super) fn freeze(&mut self) -> Option<Memtable> {
-        if self.parts.is_empty() {
+        if self.rows.heads().is_empty() {
             return None;
         }
-        let size = std::mem::take(&mut self.size);
-        let parts = std::mem::take(&mut self.parts).into_iter();
-        let mut parts: Vec<FrozenPart> = parts.map(|(key, part)| self.frozen(key, part)).collect();
-        parts.sort_by(|a, b| (&a.measurement, a.day).cmp(&(&b.measurement, b.day)));
-        if self.by_prefix.len() > SERIES_KEPT || self.months.len() > MONTHS_KEPT {
-            // Everything that its numbers name has just been frozen.
-            *self = Self::default();
-        }
-        Some(Memtable { parts, size })
+        let next = self.rows.next();
+        Some(Memtable {
+            rows: std::mem::replace(&mut self.rows, next),
+            months: self.months.clone(),
+            measurements: self.names.measurements().to_vec(),
+        })
     }
 
-    fn frozen(&self, (measurement, day): (u32, i32), part: Part) -> FrozenPart {
-        let known = |id: &u32| Some((*id, Arc::clone(&self.series.get(*id as usize)?.series)));
-        let series = part.series.keys().filter_map(known).collect();
-        let fields = self.columns(measurement, day).map(|columns| columns.fields.clone());
-        FrozenPart {
-            measurement: self.measurements.get(measurement as usize).cloned().unwrap_or_default(),
-            day,
-            fields: fields.unwrap_or_default(),
-            series,
-            part,
+    /// Forgets names and columns where they are too many. Nothing frozen may be left that has them; while
+    /// it holds rows itself it waits for the next time.
+    pub(super) fn forget(&mut self) {
+        self.forget_above(NAMES_BYTES_KEPT);
+    }
+
+    fn forget_above(&mut self, bytes: usize) {
+        let is_too_much = self.names.bytes() > bytes || self.months.len() > MONTHS_KEPT;
+        if is_too_much && self.rows.heads().is_empty() {
+            let rows = self.rows.next();
+            *self = Self { generation: self.generation + 1, rows, ..Self::default() };
         }
     }
 
-    fn columns(&self, measurement: u32, day: i32) -> Option<&MonthColumns> {
-        self.months.get(&(measurement, Span::Day(day).month()))
-    }
-
-    /// Shows every row of one device, by series and time, with the columns its cells name.
-    pub(super) fn device_rows(&self, tenant: &str, device: &str, show: &mut Show<'_>) {
-        let key = (tenant.into(), device.into());
-        for id in self.by_device.get(&key).into_iter().flatten() {
-            let Some(known) = self.series.get(*id as usize) else { continue };
-            let Some(name) = self.measurements.get(known.measurement as usize) else { continue };
-            for ((measurement, day), part) in &self.parts {
-                if *measurement == known.measurement
-                    && let Some(columns) = self.columns(*measurement, *day)
-                {
-                    show(name, &known.series, part, *id, &columns.fields);
+    /// Shows the points of one property of a device that are in memory: measurement, series, and times with
+    /// values as numbers, the older ones first. `frozen` are the tails before this one.
+    pub(super) fn device_points(
+        &self,
+        (tenant, device, property): (&str, &str, &str),
+        frozen: &[Arc<Memtable>],
+        show: &mut Show<'_>,
+    ) {
+        for known in self.names.device(tenant, device) {
+            let Some(name) = self.names.measurement(known.measurement) else { continue };
+            let mut points = Vec::new();
+            let mut number = known.last_row;
+            let mut column: Option<(i32, Option<(usize, Kind)>)> = None;
+            let lists = || std::iter::once(&self.rows).chain(frozen.iter().map(|old| &old.rows));
+            while let Some((rows, at)) = lists().find_map(|rows| Some((rows, rows.place(number)?)))
+                && let Some(head) = rows.heads().get(at)
+            {
+                number = head.previous;
+                let day = Span::day_of(head.time);
+                let found = column.filter(|(known, _)| *known == day).unwrap_or_else(|| {
+                    let month = (known.measurement, Span::Day(day).month());
+                    (day, self.months.get(&month).and_then(|columns| columns.find(property)))
+                });
+                column = Some(found);
+                let Some((wanted, kind)) = found.1 else { continue };
+                let cell = rows.cells(at).find(|(column, _)| usize::from(*column) == wanted);
+                if let Some(value) = cell.and_then(|(_, bits)| kind.number(bits)) {
+                    points.push((head.time, value));
                 }
+            }
+            points.reverse();
+            if !points.is_empty() {
+                show(name, &known.series, points);
             }
         }
     }
 }
 
 /// Finds the columns of a line's fields; new ones are added only when the whole line is taken.
-fn cells(columns: &mut MonthColumns, line: &Line<'_>) -> Result<Row, Refusal> {
+fn cells(
+    columns: &mut Arc<MonthColumns>,
+    line: &Line<'_>,
+    row: &mut Vec<Cell>,
+) -> Result<(), Refusal> {
     let before = columns.fields.len();
-    let found = cells_or_refusal(columns, line);
-    if found.is_err() {
-        columns.fields.truncate(before);
+    row.clear();
+    let found = cells_or_refusal(columns, line, row);
+    if found.is_err() && columns.fields.len() > before {
+        Arc::make_mut(columns).fields.truncate(before);
     }
     found
 }
 
-fn cells_or_refusal(columns: &mut MonthColumns, line: &Line<'_>) -> Result<Row, Refusal> {
-    let mut row = Row::with_capacity(line.fields.len());
+fn cells_or_refusal(
+    columns: &mut Arc<MonthColumns>,
+    line: &Line<'_>,
+    row: &mut Vec<Cell>,
+) -> Result<(), Refusal> {
     let mut next = 0;
     for (name, value) in &line.fields {
         let value = Value::of(value.clone())
@@ -325,7 +280,7 @@ fn cells_or_refusal(columns: &mut MonthColumns, line: &Line<'_>) -> Result<Row, 
             Some(field) if *field.name == **name => next,
             _ => match columns.fields.iter().position(|field| *field.name == **name) {
                 Some(at) => at,
-                None => add_field(columns, name, &value)?,
+                None => add_field(Arc::make_mut(columns), name, &value)?,
             },
         };
         next = at + 1;
@@ -335,14 +290,9 @@ fn cells_or_refusal(columns: &mut MonthColumns, line: &Line<'_>) -> Result<Row, 
             let detail = format!("`{name}` is {is}, but {was} in this month's points");
             return Err((RejectReason::TypeConflict, detail));
         }
-        let column = u16::try_from(at).unwrap_or(u16::MAX);
-        if row.iter().any(|(known, _)| *known == column) {
-            put(&mut row, column, value);
-        } else {
-            row.push((column, value));
-        }
+        put(row, u16::try_from(at).unwrap_or(u16::MAX), value);
     }
-    Ok(row)
+    Ok(())
 }
 
 fn add_field(columns: &mut MonthColumns, name: &str, value: &Value) -> Result<usize, Refusal> {
@@ -429,6 +379,39 @@ mod tests {
         for text in ["m,a=b new=1i 6", "m,a=b x=1i 6", "m,a=b c=1 6"] {
             assert!(matches!(take(text), Taken::Yes), "{text}");
         }
-        assert_eq!(tail.size().rows, 2);
+        assert_eq!(tail.rows.size().rows, 4);
+    }
+
+    #[test]
+    fn names_are_forgotten_only_when_no_row_needs_them_and_rows_are_found_through_frozen_tails() {
+        let mut tail = Tail::default();
+        let learn = |tail: &mut Tail| {
+            tail.learn(&"m".into(), Span::Day(0).month(), MonthColumns::default());
+        };
+        let points = |tail: &Tail, frozen: &[Arc<Memtable>]| {
+            let mut found = Vec::new();
+            let mut show = |_: &Arc<str>, _: &Arc<Series>, points: Vec<(i64, f64)>| found = points;
+            tail.device_points(("", "d", "f"), frozen, &mut show);
+            found
+        };
+        tail.names.number("m");
+        learn(&mut tail);
+        assert!(matches!(tail.take("m,device=d f=1 5", i64::MIN), Taken::Yes));
+        assert!(matches!(tail.take("m,device=e f=9 5", i64::MIN), Taken::Yes));
+        let frozen = [Arc::new(tail.freeze().unwrap())];
+        assert!(matches!(tail.take("m,device=d f=2,g=1 5", i64::MIN), Taken::Yes));
+        assert!(matches!(tail.take("m,device=d g=1 6", i64::MIN), Taken::Yes));
+        assert_eq!(points(&tail, &frozen), [(5, 1.0), (5, 2.0)], "the newer one last");
+        assert_eq!(points(&tail, &[]), [(5, 2.0)], "what is in a file is no longer in memory");
+        tail.forget_above(0);
+        assert_eq!(tail.generation, 0, "it has rows");
+        let _written = tail.freeze().unwrap();
+        tail.forget_above(0);
+        assert_eq!((tail.generation, tail.names.bytes()), (1, 0));
+        let unknown = tail.take("m,device=d f=3 7", i64::MIN);
+        assert!(matches!(unknown, Taken::UnknownMonth { .. }), "{unknown:?}");
+        learn(&mut tail);
+        assert!(matches!(tail.take("m,device=d f=3 7", i64::MIN), Taken::Yes));
+        assert_eq!(points(&tail, &[]), [(7, 3.0)]);
     }
 }

@@ -27,6 +27,16 @@ impl Kind {
             Self::Text => "text",
         }
     }
+
+    /// Returns what a cell of this type holds as a number: truth is 1 or 0, text is none.
+    pub(super) const fn number(self, bits: u64) -> Option<f64> {
+        match self {
+            Self::Float => Some(f64::from_bits(bits)),
+            Self::Int => Some(bits.cast_signed() as f64),
+            Self::Bool => Some(bits as f64),
+            Self::Text => None,
+        }
+    }
 }
 
 /// One field: a column of a file.
@@ -71,20 +81,5 @@ impl Value {
             Self::Bool(_) => Kind::Bool,
             Self::Text(_) => Kind::Text,
         }
-    }
-
-    /// Returns it as a number: truth is 1 or 0, text is none.
-    pub(super) const fn number(&self) -> Option<f64> {
-        match self {
-            Self::Float(number) => Some(*number),
-            Self::Int(number) => Some(*number as f64),
-            Self::Bool(truth) => Some(*truth as u8 as f64),
-            Self::Text(_) => None,
-        }
-    }
-
-    /// Returns the bytes it holds beside its own size.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        if let Self::Text(text) = self { text.len() } else { 0 }
     }
 }

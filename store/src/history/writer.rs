@@ -14,6 +14,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::error::{HistoryError, in_file};
+use super::rows::Rows;
 use super::series::Series;
 use super::sink::Sink;
 use super::value::{Column, Kind};
@@ -79,6 +80,20 @@ impl Values {
             }
         }
     }
+
+    /// Adds what a cell in memory holds.
+    fn push_bits(&mut self, bits: u64, rows: &Rows) {
+        match self {
+            Self::Float(values) => values.push(f64::from_bits(bits)),
+            Self::Int(values) => values.push(bits.cast_signed()),
+            Self::Bool(values) => values.push(bits != 0),
+            Self::Text(values) => values.push(text(rows.text(bits))),
+        }
+    }
+}
+
+fn text(text: &str) -> ByteArray {
+    ByteArray::from(text.as_bytes().to_vec())
 }
 
 /// One value on its way into a column.
@@ -108,11 +123,11 @@ impl Chunk {
         self.values.clear();
     }
 
-    fn push(&mut self, cell: Option<Cell>) {
-        self.levels.push(i16::from(cell.is_some()));
-        if let Some(cell) = cell {
-            self.values.push(cell);
-        }
+    /// Begins the value of the row at a place; those before that have none are told apart.
+    fn begin(&mut self, row: usize) -> &mut Values {
+        self.levels.resize(row, 0);
+        self.levels.push(1);
+        &mut self.values
     }
 }
 
@@ -121,24 +136,20 @@ pub(super) struct Writer<'a> {
     path: &'a Path,
     file: SerializedFileWriter<&'a mut Sink>,
     layout: &'a Layout,
-    series: &'a [Arc<Series>],
-    /// Number of a series and how many rows of it follow each other in this row group.
-    runs: Vec<(u32, usize)>,
-    /// The same of all row groups before.
-    past_runs: Vec<(u32, usize)>,
+    /// Series of this row group and how many rows of each follow each other.
+    runs: Vec<(Arc<Series>, usize)>,
+    /// Rows of each series of the file.
+    lengths: Vec<usize>,
     times: Vec<i64>,
     fields: Vec<Chunk>,
-    /// Rows written.
-    pub(super) rows: u64,
 }
 
 impl<'a> Writer<'a> {
-    /// Begins a file. Rows name their series by its place in `series`.
+    /// Begins a file.
     pub(super) fn new(
         sink: &'a mut Sink,
         path: &'a Path,
         layout: &'a Layout,
-        series: &'a [Arc<Series>],
         level: i32,
     ) -> Result<Self, HistoryError> {
         let begin = || {
@@ -149,48 +160,60 @@ impl<'a> Writer<'a> {
             path,
             file: begin().map_err(in_file(path))?,
             layout,
-            series,
             runs: Vec::new(),
-            past_runs: Vec::new(),
+            lengths: Vec::new(),
             times: Vec::new(),
             fields: layout.fields.iter().map(|field| Chunk::of(field.kind)).collect(),
-            rows: 0,
         })
     }
 
-    /// Begins a row; [`Writer::cell`] follows for each field in order.
-    pub(super) fn row(&mut self, series: u32, time: i64) -> Result<(), HistoryError> {
+    /// Begins a series; they come in order, and at least one row follows.
+    pub(super) fn series(&mut self, series: &Arc<Series>) {
+        self.runs.push((Arc::clone(series), 0));
+        self.lengths.push(0);
+    }
+
+    /// Begins a row of the series; values of some fields follow.
+    pub(super) fn row(&mut self, time: i64) -> Result<(), HistoryError> {
         if self.times.len() >= GROUP_ROWS {
+            let series = self.runs.last().map(|(series, _)| Arc::clone(series));
             self.end_group()?;
+            self.runs.push((series.unwrap_or_default(), 0));
         }
-        match self.runs.last_mut() {
-            Some((known, rows)) if *known == series => *rows += 1,
-            _ => self.runs.push((series, 1)),
+        if let (Some((_, run)), Some(length)) = (self.runs.last_mut(), self.lengths.last_mut()) {
+            *run += 1;
+            *length += 1;
         }
         self.times.push(time);
-        self.rows += 1;
         Ok(())
     }
 
     /// Sets the value of field `at` in the row begun last.
-    pub(super) fn cell(&mut self, at: usize, cell: Option<Cell>) {
+    pub(super) fn cell(&mut self, at: usize, cell: Cell) {
         if let Some(chunk) = self.fields.get_mut(at) {
-            chunk.push(cell);
+            chunk.begin(self.times.len().saturating_sub(1)).push(cell);
+        }
+    }
+
+    /// The same for what a cell of `rows` holds.
+    pub(super) fn bits(&mut self, at: usize, bits: u64, rows: &Rows) {
+        if let Some(chunk) = self.fields.get_mut(at) {
+            chunk.begin(self.times.len().saturating_sub(1)).push_bits(bits, rows);
         }
     }
 
     /// Writes what is left, and the footer; the sink is not synced yet.
     pub(super) fn finish(mut self) -> Result<(), HistoryError> {
         self.end_group()?;
-        let Self { mut file, path, layout, past_runs, .. } = self;
-        let mut end = || -> ParquetResult<()> {
+        let Self { mut file, path, layout, lengths, .. } = self;
+        let end = || -> ParquetResult<()> {
             file.flush()?;
             let sums = file.inner_mut().begin_tail()?;
             let sums: String = sums.iter().map(|sum| format!("{sum:08x}")).collect();
             file.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
             let tags = layout.tags.len().to_string();
             file.append_key_value_metadata(KeyValue::new(TAGS_KEY.to_owned(), tags));
-            let runs = runs_text(past_runs.iter().map(|(_, rows)| *rows));
+            let runs = runs_text(lengths.into_iter());
             file.append_key_value_metadata(KeyValue::new(RUNS_KEY.to_owned(), runs));
             file.finish().map(drop)
         };
@@ -201,13 +224,11 @@ impl<'a> Writer<'a> {
         if self.times.is_empty() {
             return Ok(());
         }
-        self.write_group().map_err(in_file(self.path))?;
-        for (series, rows) in self.runs.drain(..) {
-            match self.past_runs.last_mut() {
-                Some((last, before)) if *last == series => *before += rows,
-                _ => self.past_runs.push((series, rows)),
-            }
+        for chunk in &mut self.fields {
+            chunk.levels.resize(self.times.len(), 0);
         }
+        self.write_group().map_err(in_file(self.path))?;
+        self.runs.clear();
         self.times.clear();
         self.fields.iter_mut().for_each(Chunk::clear);
         Ok(())
@@ -216,8 +237,7 @@ impl<'a> Writer<'a> {
     fn write_group(&mut self) -> ParquetResult<()> {
         let mut group = self.file.next_row_group()?;
         write::<Int64Type>(&mut group, &self.times, None)?;
-        for tag in &self.layout.tags {
-            let (levels, values) = tag_column(tag, &self.runs, self.series);
+        for (levels, values) in tag_columns(&self.layout.tags, &self.runs, self.times.len()) {
             write::<ByteArrayType>(&mut group, &values, Some(&levels))?;
         }
         for Chunk { levels, values } in &self.fields {
@@ -258,20 +278,31 @@ pub(super) fn parse_runs(text: &str) -> Option<Vec<usize>> {
     Some(lengths)
 }
 
-fn tag_column(
-    tag: &str,
-    runs: &[(u32, usize)],
-    series: &[Arc<Series>],
-) -> (Vec<i16>, Vec<ByteArray>) {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    for (at, rows) in runs {
-        let value = series.get(*at as usize).and_then(|series| series.get(tag));
-        levels.resize(levels.len() + rows, i16::from(value.is_some()));
-        if let Some(value) = value {
-            values.resize(values.len() + rows, ByteArray::from(value.as_bytes().to_vec()));
+/// Returns the columns of tags. Series are looked at once: most are not in the processor's cache.
+fn tag_columns(
+    tags: &[Arc<str>],
+    runs: &[(Arc<Series>, usize)],
+    rows: usize,
+) -> Vec<(Vec<i16>, Vec<ByteArray>)> {
+    let column = |_| (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut columns: Vec<(Vec<i16>, Vec<ByteArray>)> = tags.iter().map(column).collect();
+    let mut last: Vec<Option<(&Arc<str>, ByteArray)>> = tags.iter().map(|_| None).collect();
+    for (series, rows) in runs {
+        let mut own = series.0.iter().peekable();
+        for ((tag, (levels, values)), last) in tags.iter().zip(&mut columns).zip(&mut last) {
+            // Tags of a series stand in the order of the columns.
+            let here = own.next_if(|(name, _)| Arc::ptr_eq(name, tag) || name == tag);
+            levels.resize(levels.len() + rows, i16::from(here.is_some()));
+            let Some((_, value)) = here else { continue };
+            let bytes = match last.take() {
+                Some((known, bytes)) if Arc::ptr_eq(known, value) || known == value => bytes,
+                _ => text(value),
+            };
+            values.resize(values.len() + rows, bytes.clone());
+            *last = Some((value, bytes));
         }
     }
-    (levels, values)
+    columns
 }
 
 fn write<T: DataType>(

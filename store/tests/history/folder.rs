@@ -258,3 +258,46 @@ fn what_cannot_be_kept_or_returned_is_said() {
     let windows = history.windows(&query).unwrap();
     assert_eq!((windows.len(), windows[0].count), (1, POINTS_MAX as u64 + 1));
 }
+
+/// Scenario: a fleet of more series than a file keeps an index of, some with more points than others, some
+/// of another tenant or of none, through flushes and a merge.
+/// Guarantees: each series is found with its own points and no others.
+#[test]
+fn each_series_of_a_large_fleet_is_found() {
+    let disk = SimDisk::new(6);
+    let (history, _) = on(&disk).unwrap();
+    let now = at("2026-11-24T12:00:00Z");
+    let tags = |device: u64| match device % 5 {
+        0 => format!("device=d{device}"),
+        1 => format!("device=d{device},tenant=other"),
+        _ => format!("device=d{device},site=s{},tenant=t", device % 9),
+    };
+    for flush in 0..8_u64 {
+        let skipped = if flush < 2 { 1 } else { 1_000 };
+        for device in (0..60_000).filter(|device| device % skipped == 0) {
+            let device = device * 7_919 % 60_000;
+            for point in 0..=device % 3 {
+                let time = now.as_nanos() + i64::try_from(flush * 10 + point).unwrap();
+                take(&history, &format!("soil,{} f={device} {time}", tags(device)), now).unwrap();
+            }
+        }
+        history.flush(flush.to_string().as_bytes()).unwrap();
+    }
+    for state in ["flushed", "merged"] {
+        for device in [0, 1, 2, 3, 17, 8_192, 8_193, 33_333, 59_997, 59_998, 59_999] {
+            for tenant in ["t", "other", ""] {
+                let mut query = query(device, "f");
+                query.tenant = tenant.to_owned();
+                let own = ["", "other", "t", "t", "t"][usize::try_from(device % 5).unwrap()];
+                let points = history.range(&query).unwrap();
+                let place = (0..60_000_u64).find(|at| at * 7_919 % 60_000 == device).unwrap();
+                let flushes = if place.is_multiple_of(1_000) { 8 } else { 2 };
+                let count = if tenant == own { flushes * (device % 3 + 1) } else { 0 };
+                assert_eq!(points.len() as u64, count, "{device} of {tenant}, {state}");
+                assert!(points.iter().all(|(_, value)| (*value - device as f64).abs() < 0.5));
+            }
+        }
+        while history.maintain(now).unwrap().has_more {}
+    }
+    assert_eq!(history.files().0, 1);
+}
