@@ -4,6 +4,7 @@
 //! only means that the outbox is read again from the older cursor.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use journal::{CursorFile, ReadError, Reader, Record};
@@ -32,10 +33,6 @@ const FLUSH_RECORDS: usize = 2_000_000;
 const NAP: Duration = Duration::from_millis(100);
 /// Pause after a flush that failed.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// Merges between two looks at the outbox at most.
-const MERGES_AT_ONCE: u32 = 4;
-/// Pause between two looks at compaction and retention while nothing is flushed.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// The embedded history's sink.
 pub(crate) struct HistorySink {
@@ -49,6 +46,8 @@ pub(crate) struct HistorySink {
     pub(crate) view: Arc<StoreView>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: Orders,
+    /// Told of each flush; waits where it lags far behind.
+    pub(crate) upkeep: SyncSender<()>,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -64,21 +63,16 @@ impl HistorySink {
     /// Follows the outbox until the shutdown begins, then writes what is there. Blocks its thread.
     pub(crate) fn run(mut self, runtime: &Handle) {
         let mut load = Load::after(self.view.cursor());
-        let mut maintained = Instant::now();
         while !*self.shutdown.borrow() {
             self.fill(&mut load);
             if self.is_due(&load) {
                 if self.flush(&mut load, runtime) {
-                    self.maintain();
-                    maintained = Instant::now();
+                    // It is gone at the shutdown only.
+                    let _told = self.upkeep.send(());
                 } else {
                     std::thread::sleep(NAP);
                 }
                 continue;
-            }
-            if maintained.elapsed() >= MAINTAIN_EVERY {
-                self.maintain();
-                maintained = Instant::now();
             }
             let _has_more = self.outbox.wait(NAP);
         }
@@ -166,20 +160,6 @@ impl HistorySink {
 
     fn report(&self, error: &HistoryError) {
         self.health.report(Part::Store, &self.name, error.message(), error.advice());
-    }
-
-    fn maintain(&self) {
-        for _ in 0..MERGES_AT_ONCE {
-            match self.history.maintain(EventTime::from_nanos(wall_nanos())) {
-                Ok(maintained) if maintained.has_more => {}
-                Ok(_) => return,
-                Err(error) => {
-                    let error = chain(&error);
-                    tracing::error!(%error, "the history was not compacted; tried again");
-                    return;
-                }
-            }
-        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod driver;
 mod halt;
 pub mod health;
 mod history_sink;
+mod history_upkeep;
 mod keeper;
 pub mod layout;
 pub mod notices;

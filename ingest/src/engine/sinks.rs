@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
 use crate::engine::history_sink::HistorySink;
+use crate::engine::history_upkeep::Upkeep;
 use crate::engine::notices;
 use crate::engine::past::Past;
 use crate::engine::service::{Parts, StoreFrom};
@@ -83,6 +84,7 @@ pub(crate) fn start_store(store: OpenStore, parts: &Parts, from: StoreFrom) -> (
     match store {
         OpenStore::Influx(influx) => start_influx(*influx, parts, from),
         OpenStore::History { history, name, .. } => {
+            let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), parts.stop_sinks.clone());
             let sink = HistorySink {
                 history: Arc::clone(&history),
                 name,
@@ -92,11 +94,13 @@ pub(crate) fn start_store(store: OpenStore, parts: &Parts, from: StoreFrom) -> (
                 view: Arc::clone(&parts.view),
                 shared: Arc::clone(&parts.shared),
                 orders: parts.orders.clone(),
+                upkeep: flushed,
                 shutdown: parts.stop_sinks.clone(),
             };
             let runtime = tokio::runtime::Handle::current();
             let task = tokio::task::spawn_blocking(move || sink.run(&runtime));
-            (vec![task], Past::History(history))
+            let upkeep = tokio::task::spawn_blocking(move || upkeep.run());
+            (vec![task, upkeep], Past::History(history))
         }
     }
 }

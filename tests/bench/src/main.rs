@@ -71,7 +71,8 @@ struct Cli {
     /// Connections of the fleet of slow devices.
     #[arg(long)]
     connections: Option<u64>,
-    /// Uplinks a second of the row `half`; without it half of what `full` reached in the same run.
+    /// Uplinks a second of the rows `half` and `gateways`; without it half of what `full` reached in the same run, and
+    /// as many as are acknowledged.
     #[arg(long)]
     rate: Option<f64>,
     /// Writes all numbers to this file.
@@ -159,7 +160,7 @@ fn measure(cli: &Cli) {
             Row::Full => rate = rate.or(row::full::full(&plan, &mut report).map(|full| full / 2.0)),
             Row::Shapes => row::full::shapes(&plan, &mut report),
             Row::Half => row::half::half(&plan, rate.unwrap_or(HALF), &mut report),
-            Row::Gateways => row::embedded::gateways(&plan, &mut report),
+            Row::Gateways => row::embedded::gateways(&plan, cli.rate, &mut report),
             Row::Fleet => row::embedded::fleet(&plan, &mut report),
             Row::State => row::state::state(&plan, &mut report),
             Row::Restart => row::state::restart(&plan, &mut report),

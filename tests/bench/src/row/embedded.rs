@@ -201,18 +201,22 @@ fn row(table: &mut Table, passes: &[Pass]) {
     ]);
 }
 
-/// From gateways: three connections with a window of 1,000 each, many devices, as long as the plan says.
-pub(crate) fn gateways(plan: &Plan, report: &mut Report) {
+/// From gateways: three connections with a window of 1,000 each, many devices, as long as the plan says; with `rate`
+/// no more than so many messages a second.
+pub(crate) fn gateways(plan: &Plan, rate: Option<f64>, report: &mut Report) {
     let seconds = plan.lasting.as_secs();
+    let offered = rate.map_or_else(String::new, |rate| format!(", {rate:.0}/s offered"));
     let heading = format!(
-        "Gateways: all in one process, {} devices, one JSON uplink a message, {seconds} s",
+        "Gateways: all in one process, {} devices, one JSON uplink a message, {seconds} s{offered}",
         plan.devices
     );
     let mut table = Table::new(&heading, &COLUMNS);
     let mut passes = Vec::new();
     match Stack::embedded() {
         Ok(mut stack) => {
-            let more = [("devices", plan.devices.to_string()), ("seconds", seconds.to_string())];
+            let mut more =
+                vec![("devices", plan.devices.to_string()), ("seconds", seconds.to_string())];
+            more.extend(rate.map(|rate| ("rate", format!("{rate:.0}"))));
             // Far more than the time lets through.
             let terms = Terms { shape: Shape::Json, messages: 3_000_000 * seconds };
             passes.push(stack.measured(terms, &more));
