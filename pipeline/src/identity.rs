@@ -9,7 +9,7 @@
 //! same hash, once in 2^64 conflicts. (Readings of a snapshot of the first version had 32 bits a value, until they
 //! are forgotten.)
 
-pub use crate::pack::Kept;
+pub use crate::kept::Kept;
 use crate::pack::{self, put_kept, put_time, skip_value, take_bytes, take_kept, take_time};
 use smallvec::SmallVec;
 

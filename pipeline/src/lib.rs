@@ -25,6 +25,7 @@ mod device;
 pub mod identity;
 mod intake;
 mod judge;
+mod kept;
 pub mod letter;
 mod newest;
 pub mod outbox;

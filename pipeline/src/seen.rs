@@ -3,7 +3,8 @@
 
 use telemetry::reading::Value;
 
-use crate::pack::{self, Kept, put_kept};
+use crate::kept::Kept;
+use crate::pack::{self, put_kept};
 
 /// The values of a reading; its memory is used again.
 #[derive(Debug, Default)]
