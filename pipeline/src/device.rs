@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bincode::{Decode, Encode};
-use rules::RuleState;
+use rules::{AlertState, RuleState};
 use telemetry::hash::hash64_parts;
 
 use crate::config::ActiveConfig;
@@ -176,9 +176,11 @@ impl Device {
         self.rare.as_ref().map_or(&[], |rare| &rare.states)
     }
 
-    /// Returns the alerts of this device that stand.
+    /// Returns the alerts of this device that stand. A state holds no other; damaged bytes may say that one has ended,
+    /// which each restore would list anew.
     pub(crate) fn alerts(&self) -> impl Iterator<Item = &rules::Alert> {
-        self.states().iter().filter_map(|(_, state)| state.alert())
+        let alerts = self.states().iter().filter_map(|(_, state)| state.alert());
+        alerts.filter(|alert| alert.state == AlertState::Firing)
     }
 
     /// Takes all states that are not normal.

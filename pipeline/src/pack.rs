@@ -11,8 +11,12 @@ use telemetry::reading::Value;
 
 use crate::kept::Kept;
 
+/// Nanoseconds of a microsecond, a millisecond and a second.
+const MICRO: i64 = 1_000;
+const MILLI: i64 = 1_000_000;
+const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds of the units of a time's distance.
-const UNITS: [i64; 4] = [1, 1_000, 1_000_000, 1_000_000_000];
+const UNITS: [i64; 4] = [1, MICRO, MILLI, SECOND];
 /// Powers of ten that a float holds exactly, by the number of decimals.
 const TENS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Decimals that have a form of their own; more are of the form `NEAR`.
@@ -138,16 +142,12 @@ pub(crate) const fn unfold(number: u64) -> i64 {
 pub(crate) fn put_time(out: &mut impl Sink, from: i64, to: i64) {
     let distance = to.wrapping_sub(from);
     // Divisors that the compiler knows: a division by others takes longer than all the rest.
-    let (number, unit) = if distance == 0 {
-        (0, 3)
-    } else if distance % 1_000 != 0 {
-        (distance, 0)
-    } else if distance % 1_000_000 != 0 {
-        (distance / 1_000, 1)
-    } else if distance % 1_000_000_000 != 0 {
-        (distance / 1_000_000, 2)
-    } else {
-        (distance / 1_000_000_000, 3)
+    let (number, unit) = match distance {
+        0 => (0, 3),
+        _ if distance % MICRO != 0 => (distance, 0),
+        _ if distance % MILLI != 0 => (distance / MICRO, 1),
+        _ if distance % SECOND != 0 => (distance / MILLI, 2),
+        _ => (distance / SECOND, 3),
     };
     put_number(out, u128::from(fold(number)) << 2 | unit);
 }

@@ -268,7 +268,7 @@ impl Pipeline {
         self.scratch.values = values;
     }
 
-    /// Notes the good values of a reading as the device's newest; returns how many are late.
+    /// Notes the good values of a reading as the newest and hands them to the rules; returns how many are late.
     fn note(
         &mut self,
         ctx: &Context<'_>,
@@ -282,46 +282,42 @@ impl Pipeline {
         if let Some(device) = self.device_mut(owner.place) {
             // No value of the device is newer than its newest reading, so none of this one is late.
             let is_renewed = at >= device.newest_at
-                && all_good(ctx, reading, values)
+                && all_good(reading)
                 && device.newest.renew(&mut draft, at, &seen);
             if !is_renewed {
                 device.newest.change(&mut draft, |newest| {
-                    late = flag_and_note(ctx, newest, (reading, at), values);
+                    late = flag_and_note(ctx, newest, (reading, at));
                 });
             }
             device.newest_at = device.newest_at.max(at);
+            hand_over(ctx, reading, device.newest.slots(), values);
         }
         (self.scratch.newest, self.scratch.seen) = (draft, seen);
         late
     }
 }
 
-/// Hands the values to the rules, where each is good; returns whether they are.
-fn all_good(ctx: &Context<'_>, reading: &Reading, values: &mut [Option<f64>]) -> bool {
+/// Returns whether every value there is is good.
+fn all_good(reading: &Reading) -> bool {
     let is_good = |seen: &Observation| seen.value.is_none() || seen.flags.is_good();
-    if !reading.observations.iter().all(is_good) {
-        return false;
-    }
-    for seen in &reading.observations {
-        let is_placed = ctx.slot(seen.property).is_some();
-        let value = seen.value.as_ref().filter(|_| is_placed);
-        if let (Some(value), Some(slot)) = (value, values.get_mut(usize::from(seen.property))) {
-            *slot = value.as_number();
-        }
-    }
-    true
+    reading.observations.iter().all(is_good)
 }
 
-/// Adds the flag `late`, notes good values as the newest, and hands them to the rules; returns how many are late.
-fn flag_and_note(
-    ctx: &Context<'_>,
-    newest: &mut Draft,
-    (reading, at): (&mut Reading, i64),
-    values: &mut [Option<f64>],
-) -> u64 {
+/// Hands the good values to the rules, by property.
+fn hand_over(ctx: &Context<'_>, reading: &Reading, slots: usize, values: &mut [Option<f64>]) {
+    for seen in reading.observations.iter().filter(|seen| seen.flags.is_good()) {
+        let is_placed = ctx.slot(seen.property).is_some_and(|slot| slot < slots);
+        let value = seen.value.as_ref().filter(|_| is_placed);
+        if let (Some(value), Some(place)) = (value, values.get_mut(usize::from(seen.property))) {
+            *place = value.as_number();
+        }
+    }
+}
+
+/// Adds the flag `late` and notes good values as the newest; returns how many are late.
+fn flag_and_note(ctx: &Context<'_>, newest: &mut Draft, (reading, at): (&mut Reading, i64)) -> u64 {
     let mut late = 0;
     for seen in &mut reading.observations {
-        let property = usize::from(seen.property);
         let Some(place) = ctx.slot(seen.property).filter(|slot| newest.has(*slot)) else {
             continue;
         };
@@ -329,11 +325,7 @@ fn flag_and_note(
             seen.flags = seen.flags.with(ValueFlags::LATE);
             late += 1;
         }
-        if !seen.flags.is_good() {
-            continue;
-        }
-        if let (Some(value), Some(slot)) = (&seen.value, values.get_mut(property)) {
-            *slot = value.as_number();
+        if let Some(value) = seen.value.as_ref().filter(|_| seen.flags.is_good()) {
             newest.set(place, at, value);
         }
     }

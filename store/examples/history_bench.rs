@@ -14,36 +14,24 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use store::history::{History, HistoryOptions};
+use store::history::History;
 use store::{EntryKey, RangeQuery};
 use telemetry::line_protocol::{FieldValue, parse_line};
 use telemetry::time::EventTime;
+
+use measure::{START, cpu, measured, options};
+
+mod measure;
 
 const SERIES: i64 = 1_000;
 const DAYS: i64 = 30;
 const DAY: i64 = 86_400_000_000_000;
 const QUARTER: i64 = 900_000_000_000;
-/// 2026-10-01T00:00:00Z.
-const START: i64 = 1_790_812_800_000_000_000;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let Some((dir, files)) = args.split_first() else {
-        eprintln!("usage: history_bench DIR [FILE.lp...]");
-        return ExitCode::from(2);
-    };
-    let dir = Path::new(dir);
-    if dir.exists() {
-        eprintln!("{} exists already", dir.display());
-        return ExitCode::from(2);
-    }
-    match run(dir, files) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let files = args.get(1..).unwrap_or_default();
+    measured("history_bench DIR [FILE.lp...]", args.first(), Some(|dir: &Path| run(dir, files)))
 }
 
 fn run(dir: &Path, files: &[String]) -> Result<(), Box<dyn Error>> {
@@ -83,8 +71,7 @@ fn run(dir: &Path, files: &[String]) -> Result<(), Box<dyn Error>> {
 }
 
 fn open(dir: &Path) -> Result<History, Box<dyn Error>> {
-    let options = HistoryOptions::new(dir.to_owned(), Duration::from_hours(24 * 36_500));
-    Ok(History::open(options)?.0)
+    Ok(History::open(options(dir))?.0)
 }
 
 fn fill<'a>(
@@ -178,12 +165,4 @@ fn query(device: i64, from: i64, to: i64, step: Option<Duration>) -> RangeQuery 
         to: EventTime::from_nanos(to),
         step,
     }
-}
-
-/// Returns the CPU seconds of this process, by the kernel; 0 where it does not tell.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(12) + ticks(13)) / 100.0
 }

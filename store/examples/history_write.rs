@@ -2,7 +2,7 @@
 //! DIR must not exist yet. Defaults: 1,000,000 series, 4,000,000 points, the flush size of the service.
 //!
 //! Every series has a point a round, in an order of its own each round, as a fleet of gateways sends. Points
-//! are taken, flushed and merged in one thread, as the service's sink does it.
+//! are taken, flushed and merged in one thread; the service merges beside its sink.
 //!
 //! ```text
 //! cargo run --release -p store --example history_write -- /tmp/history 1000000 4000000
@@ -13,14 +13,16 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use store::history::{History, HistoryOptions};
+use store::history::History;
 use store::{EntryKey, RangeQuery};
 use telemetry::time::EventTime;
 
-/// 2026-10-01T00:00:00Z.
-const START: i64 = 1_790_812_800_000_000_000;
+use measure::{START, cpu, measured, options};
+
+mod measure;
+
 const SECOND: i64 = 1_000_000_000;
 /// Lines between two looks at the size of the tail.
 const BATCH: usize = 1_024;
@@ -33,27 +35,20 @@ fn main() -> ExitCode {
         args.get(at).map_or(Some(default), |text| text.parse::<usize>().ok())
     };
     let numbers = (number(1, 1_000_000), number(2, 4_000_000), number(3, 0));
-    let (Some(dir), (Some(series), Some(points), Some(mib))) = (args.first(), numbers) else {
-        eprintln!("usage: history_write DIR [SERIES [POINTS [FLUSH_MIB]]]");
-        return ExitCode::from(2);
-    };
-    let dir = Path::new(dir);
-    if dir.exists() {
-        eprintln!("{} exists already", dir.display());
-        return ExitCode::from(2);
-    }
-    match run(dir, series.max(1), points.max(1), mib << 20) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+    let run = match numbers {
+        (Some(series), Some(points), Some(mib)) => {
+            Some(move |dir: &Path| run(dir, series.max(1), points.max(1), mib << 20))
         }
-    }
+        _ => None,
+    };
+    measured("history_write DIR [SERIES [POINTS [FLUSH_MIB]]]", args.first(), run)
 }
 
 /// CPU seconds by what they were spent on.
 #[derive(Default)]
 struct Spent {
+    /// Bytes that had been written before the first point.
+    written_before: f64,
     making: f64,
     taking: f64,
     flushing: f64,
@@ -61,12 +56,13 @@ struct Spent {
 }
 
 fn run(dir: &Path, series: usize, points: usize, mib: usize) -> Result<(), Box<dyn Error>> {
-    let mut options = HistoryOptions::new(dir.to_owned(), Duration::from_hours(24 * 36_500));
+    let mut options = options(dir);
     if mib > 0 {
         options.flush_bytes = mib;
     }
     let (history, _) = History::open(options)?;
-    let (begun, mut spent, mut flushes) = (Instant::now(), Spent::default(), 0_u64);
+    let mut spent = Spent { written_before: written(), ..Spent::default() };
+    let (begun, mut flushes) = (Instant::now(), 0_u64);
     let mut numbers = (0..points).peekable();
     while numbers.peek().is_some() {
         let lines = lines(&mut numbers, series, &mut spent)?;
@@ -123,8 +119,8 @@ fn show(history: &History, points: usize, flushes: u64, begun: Instant, spent: &
     println!(
         "{flushes} flushes, {files} files, {:.1} bytes/point on disk, {:.1} written; peak memory {:.0} MiB",
         bytes as f64 / points as f64,
-        kilobytes("/proc/self/io", "write_bytes:") * 1024.0 / points as f64,
-        kilobytes("/proc/self/status", "VmHWM:") / 1024.0,
+        (written() - spent.written_before) / points as f64,
+        number_in("/proc/self/status", "VmHWM:") / 1024.0,
     );
 }
 
@@ -176,18 +172,14 @@ fn lines(
     Ok(text)
 }
 
-/// Returns the number behind a name in a file of the kernel, as it stands there; bytes of `io` in KiB.
-fn kilobytes(file: &str, name: &str) -> f64 {
+/// Returns the number behind a name in a file of the kernel, as it stands there.
+fn number_in(file: &str, name: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    let unit = if name == "write_bytes:" { 1024.0 } else { 1.0 };
-    number.unwrap_or_default() / unit
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
-/// Returns the CPU seconds of this thread, by the kernel; 0 where it does not tell.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = stat.split(' ').next().and_then(|text| text.parse::<f64>().ok());
-    nanos.unwrap_or_default() / 1e9
+/// Returns the bytes that this process has sent to disks; `cargo run` counts its own to it.
+fn written() -> f64 {
+    number_in("/proc/self/io", "write_bytes:")
 }

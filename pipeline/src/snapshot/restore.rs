@@ -3,8 +3,6 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use rules::AlertState;
-
 use super::block::{Block, Kind, MAGIC, decode, decode_all};
 use super::device::{self, Base, DEVICE_BYTES_MIN};
 use super::{Common, SnapshotError, SnapshotHead, first};
@@ -253,9 +251,7 @@ impl<'a> Restoring<'a> {
             return Err(SnapshotError::Unreadable);
         }
         let alerts = pipeline.shards.iter().flat_map(|shard| &shard.devices);
-        // One that has ended stands with no device; bytes that say so would list it anew with each restore.
-        let firing = alerts.flat_map(Device::alerts).filter(|one| one.state == AlertState::Firing);
-        firing.for_each(|alert| pipeline.alerts.note(alert));
+        alerts.flat_map(Device::alerts).for_each(|alert| pipeline.alerts.note(alert));
         Ok(pipeline)
     }
 }

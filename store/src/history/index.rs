@@ -80,8 +80,7 @@ pub(super) fn device_runs(
             while reader.first < to
                 && let Some(next) = reader.next()?
             {
-                let series = &next.series;
-                if series.tag("tenant") == tenant && series.tag("device") == device {
+                if next.series.is_of(tenant, device) {
                     found.push(next);
                 }
             }

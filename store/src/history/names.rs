@@ -150,7 +150,7 @@ impl Names {
         let mut found = Vec::new();
         let mut at = self.by_device.get(&self.device_hash(tenant, device)).copied().unwrap_or(NONE);
         while let Some(known) = self.known.get(at as usize) {
-            if known.series.tag("tenant") == tenant && known.series.tag("device") == device {
+            if known.series.is_of(tenant, device) {
                 found.push(known);
             }
             at = known.same_device;

@@ -105,10 +105,12 @@ impl History {
         let (from, to) = (query.from.as_nanos(), query.to.as_nanos());
         let mut tail = Vec::new();
         let mut add = |name: &Arc<str>, series: &Arc<Series>, mut points: Points| {
+            if query.measurement.as_ref().is_some_and(|wanted| **wanted != **name) {
+                return;
+            }
             points.retain(|(time, _)| from <= *time && *time < to);
             points.sort_by_key(|(time, _)| *time);
-            let is_wanted = query.measurement.as_ref().is_none_or(|wanted| **wanted == **name);
-            if is_wanted && !points.is_empty() {
+            if !points.is_empty() {
                 tail.push(((Arc::clone(name), Arc::clone(series)), points));
             }
         };

@@ -16,6 +16,11 @@ impl Series {
         self.get(name).map_or("", |value| &**value)
     }
 
+    /// Returns whether it is one of a device.
+    pub(super) fn is_of(&self, tenant: &str, device: &str) -> bool {
+        self.tag("tenant") == tenant && self.tag("device") == device
+    }
+
     /// Returns the value of a tag where it has one.
     pub(super) fn get(&self, name: &str) -> Option<&Arc<str>> {
         self.0.iter().find(|(known, _)| &**known == name).map(|(_, value)| value)
