@@ -1,6 +1,6 @@
 //! How the writer begins a segment and ends it.
 
-use crate::disk::{DiskFile, write_all_at};
+use crate::disk::{DiskFile, write_all_at, write_zeros};
 use crate::format::{End, HEAD_BYTES, Link, SegmentHead, SegmentName};
 use crate::log::{Failure, Log};
 use crate::shared::{Segment, Shared};
@@ -15,6 +15,21 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) written: u64,
     pub(crate) synced: u64,
+    /// Up to here blocks have been written: records, then zeros.
+    pub(crate) zeroed: u64,
+}
+
+impl Active {
+    /// Writes zeros where the records have come to their end, up to the next multiple of `ahead`.
+    pub(crate) fn write_ahead(&mut self, ahead: u64) {
+        if ahead == 0 || self.written <= self.zeroed {
+            return;
+        }
+        let to = (self.written + 1).next_multiple_of(ahead).min(self.segment.head.capacity);
+        // Only speed depends on them: a disk that takes no zeros will say so of the records.
+        let is_written = write_zeros(&*self.file, self.written, to).is_ok();
+        self.zeroed = if is_written { to } else { self.written };
+    }
 }
 
 impl Log {
@@ -39,7 +54,8 @@ impl Log {
         };
         let segment = Arc::new(Segment::new(head, HEAD_BYTES, false));
         self.shared.segments().push(Arc::clone(&segment));
-        self.active = Some(Active { segment, file, written: HEAD_BYTES, synced: HEAD_BYTES });
+        let [written, synced, zeroed] = [HEAD_BYTES; 3];
+        self.active = Some(Active { segment, file, written, synced, zeroed });
         Ok(())
     }
 

@@ -137,6 +137,17 @@ pub(crate) fn write_all_at(
     Ok(())
 }
 
+/// Writes zeros from one offset up to another.
+pub(crate) fn write_zeros(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    while from < to {
+        let len = usize::try_from(to - from).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        write_all_at(file, ZEROS.get(..len).unwrap_or(&ZEROS), from)?;
+        from += len as u64;
+    }
+    Ok(())
+}
+
 /// Reads until `buffer` is full or the file ends; returns the bytes read.
 pub(crate) fn read_full_at(
     file: &dyn DiskFile,

@@ -208,6 +208,7 @@ impl Log {
             };
             write_all_at(&*active.file, &part.bytes, part.start)?;
             active.written = part.start + part.bytes.len() as u64;
+            active.write_ahead(self.options.zeros_ahead);
             self.written = part.last;
             let mut done = self.parts.remove(0).bytes;
             self.buffered -= done.len();

@@ -1,6 +1,6 @@
 //! The disk of this machine.
 
-use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::disk::{Disk, DiskFile, write_zeros};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -8,9 +8,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes written at once where a file system cannot reserve blocks.
-const ZEROS: usize = 1 << 20;
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,7 +80,8 @@ impl DiskFile for RealFile {
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
         match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(len),
+            // File systems without fallocate.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, self.len()?, len),
             done => Ok(done?),
         }
     }
@@ -102,19 +100,5 @@ impl DiskFile for RealFile {
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(e.into()),
         }
-    }
-}
-
-impl RealFile {
-    /// Writes zeros up to `len`, for file systems without fallocate.
-    fn fill(&self, len: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS];
-        let mut at = self.len()?;
-        while at < len {
-            let n = usize::try_from(len - at).unwrap_or(ZEROS).min(ZEROS);
-            write_all_at(self, zeros.get(..n).unwrap_or(&zeros), at)?;
-            at += n as u64;
-        }
-        Ok(())
     }
 }

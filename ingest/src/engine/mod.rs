@@ -15,6 +15,7 @@ mod halt;
 pub mod health;
 mod history_sink;
 mod history_upkeep;
+mod history_writer;
 mod keeper;
 pub mod layout;
 pub mod notices;

@@ -32,6 +32,8 @@ const SNAPSHOT_MAGIC_1: &[u8; 8] = b"TLsnap\x01\n";
 const TEMPORARY: &str = ".tmp";
 /// From so many bytes on a snapshot is worth a thread for each core.
 const PARALLEL_BYTES_MIN: usize = 4 << 20;
+/// Zeros that are written ahead of the records of the journal: the blocks of some hundred small commits.
+const ZEROS_AHEAD: u64 = 256 << 10;
 
 /// Why the data folder does not open.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +139,9 @@ pub(crate) fn recover_sized(
         })?;
     }
     let open = |log, dir: &Path, visible| {
-        let options = LogOptions { segment_bytes, visible, ..LogOptions::default() };
+        // The outbox is fsynced once a minute.
+        let zeros_ahead = if visible == Visible::Durable { ZEROS_AHEAD } else { 0 };
+        let options = LogOptions { segment_bytes, visible, zeros_ahead, ..LogOptions::default() };
         Log::open(Arc::clone(disk), dir, options)
             .map_err(|source| RecoverError::Log { log, source: Box::new(source) })
     };

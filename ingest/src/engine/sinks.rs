@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 
 use journal::{Log, ReadFrom, Reader};
 use store::history::{History, HistoryError};
@@ -16,6 +17,7 @@ use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
 use crate::engine::history_sink::HistorySink;
 use crate::engine::history_upkeep::Upkeep;
+use crate::engine::history_writer::HistoryWriter;
 use crate::engine::notices;
 use crate::engine::past::Past;
 use crate::engine::service::{Parts, StoreFrom};
@@ -83,26 +85,47 @@ pub(crate) fn start_store(store: OpenStore, parts: &Parts, from: StoreFrom) -> (
     parts.shared.store_position.store(at.position, Ordering::Release);
     match store {
         OpenStore::Influx(influx) => start_influx(*influx, parts, from),
-        OpenStore::History { history, name, .. } => {
-            let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), parts.stop_sinks.clone());
-            let sink = HistorySink {
-                history: Arc::clone(&history),
-                name,
-                health: Arc::clone(&parts.health),
-                outbox: from.outbox,
-                file: from.cursor.0,
-                view: Arc::clone(&parts.view),
-                shared: Arc::clone(&parts.shared),
-                orders: parts.orders.clone(),
-                upkeep: flushed,
-                shutdown: parts.stop_sinks.clone(),
-            };
-            let runtime = tokio::runtime::Handle::current();
-            let task = tokio::task::spawn_blocking(move || sink.run(&runtime));
-            let upkeep = tokio::task::spawn_blocking(move || upkeep.run());
-            (vec![task, upkeep], Past::History(history))
-        }
+        OpenStore::History { history, name, .. } => start_history(history, name, parts, from),
     }
+}
+
+/// Starts the threads of the embedded history: one takes points, one writes files, one merges them.
+fn start_history(
+    history: Arc<History>,
+    name: String,
+    parts: &Parts,
+    from: StoreFrom,
+) -> (Vec<Task>, Past) {
+    let shutdown = || parts.stop_sinks.clone();
+    let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), shutdown());
+    // No room: see the orders.
+    let (orders, given) = sync_channel(0);
+    let (file, cursor) = from.cursor;
+    let writer = HistoryWriter {
+        history: Arc::clone(&history),
+        name,
+        health: Arc::clone(&parts.health),
+        file,
+        view: Arc::clone(&parts.view),
+        shared: Arc::clone(&parts.shared),
+        orders: parts.orders.clone(),
+        upkeep: flushed,
+        shutdown: shutdown(),
+    };
+    let sink = HistorySink {
+        history: Arc::clone(&history),
+        outbox: from.outbox,
+        cursor,
+        writer: orders,
+        shutdown: shutdown(),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let tasks = vec![
+        tokio::task::spawn_blocking(move || sink.run()),
+        tokio::task::spawn_blocking(move || writer.run(&given, &runtime)),
+        tokio::task::spawn_blocking(move || upkeep.run()),
+    ];
+    (tasks, Past::History(history))
 }
 
 /// Starts the store's sink and the task that asks all the time whether the store is there.

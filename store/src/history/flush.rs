@@ -4,6 +4,8 @@
 //! freeze ─▶ write, fsync and name each file ─▶ fsync the folders ─▶ replace the manifest ─▶ publish
 //! ```
 //!
+//! What is taken behind the freeze goes into the next tail, while another thread writes the frozen one.
+//!
 //! Until the manifest names the flush its files do not count. A number is never used twice: what a failed
 //! flush leaves behind holds a part of what the next one writes, and nothing else.
 
@@ -21,6 +23,7 @@ use super::name::{FileName, Span, TEMPORARY, folder};
 use super::ranks::Ranks;
 use super::sink::Sink;
 use super::sorted::{Sorted, sorted};
+use super::tail::Memtable;
 use super::writer::{Layout, Writer};
 use super::{CURSOR_BYTES_MAX, History, lock};
 
@@ -34,8 +37,32 @@ pub(super) struct Flushing {
     pub(super) manifest: Manifest,
     /// The next number.
     pub(super) next: u64,
+    /// The freeze that was written last.
+    pub(super) frozen: u64,
     /// The order of the tail's series.
     pub(super) ranks: Ranks,
+}
+
+/// What was taken up to one moment, with the cursor that counts once it is written.
+#[derive(Debug)]
+pub struct Frozen {
+    /// Grows with each freeze.
+    number: u64,
+    cursor: Vec<u8>,
+    /// All tails in no file yet, the older ones first.
+    tails: Vec<Arc<Memtable>>,
+    /// The latest time that a take was given.
+    now: Option<EventTime>,
+    wants_rest: bool,
+}
+
+impl Frozen {
+    /// Returns whether names of series are too many in memory: they are forgotten where nothing is taken
+    /// until this is written.
+    #[must_use]
+    pub const fn wants_rest(&self) -> bool {
+        self.wants_rest
+    }
 }
 
 /// A file to write, before its tail is known.
@@ -50,44 +77,78 @@ pub(super) struct Target {
 }
 
 impl History {
-    /// Makes everything that was taken durable, together with `cursor`: after a crash at any step either
-    /// both count or neither. Blocks; reads and takes go on. What is taken meanwhile is not in it.
+    /// Makes everything that was taken durable, together with `cursor`: [`History::freeze`] and
+    /// [`History::write`] in one. Blocks; reads and takes go on. What is taken meanwhile is not in it.
     ///
     /// # Errors
     /// [`HistoryError`]: nothing is lost, the tail stays in memory. Call again, with this cursor or a
     /// later one.
     pub fn flush(&self, cursor: &[u8]) -> Result<(), HistoryError> {
-        if cursor.len() > CURSOR_BYTES_MAX {
-            return Err(HistoryError::CursorTooLong { bytes: cursor.len() });
+        self.write(&self.freeze(cursor))
+    }
+
+    /// Ends the tail with `cursor`, for [`History::write`]; what is taken from now on is in the next one.
+    /// Takes a moment. The caller bounds how many are frozen and not written.
+    #[must_use = "until it is written, points and cursor are only in memory"]
+    pub fn freeze(&self, cursor: &[u8]) -> Frozen {
+        let mut state = lock(&self.state);
+        let memtable = state.tail.freeze();
+        state.frozen.extend(memtable.map(Arc::new));
+        state.freezes += 1;
+        Frozen {
+            number: state.freezes,
+            cursor: cursor.to_vec(),
+            tails: state.frozen.clone(),
+            now: state.now,
+            wants_rest: state.tail.has_too_many_names(),
+        }
+    }
+
+    /// Makes durable what was frozen, and all that was frozen before, together with its cursor: after a
+    /// crash at any step either both count or neither. Blocks; reads, takes and freezes go on. Of two the
+    /// later one counts, whichever is written first.
+    ///
+    /// # Errors
+    /// [`HistoryError`]: nothing is lost, what is frozen stays in memory. Call again, with this one or a
+    /// later one.
+    pub fn write(&self, frozen: &Frozen) -> Result<(), HistoryError> {
+        if frozen.cursor.len() > CURSOR_BYTES_MAX {
+            return Err(HistoryError::CursorTooLong { bytes: frozen.cursor.len() });
         }
         let mut flushing = lock(&self.flushing);
-        let (frozen, now) = {
-            let mut state = lock(&self.state);
-            let known = flushing.ranks.known(state.tail.generation);
-            flushing.ranks.learn(state.tail.names.from(known));
-            let memtable = state.tail.freeze();
-            state.frozen.extend(memtable.map(Arc::new));
-            (state.frozen.clone(), state.now)
-        };
-        if frozen.is_empty() && flushing.manifest.cursor.as_deref() == Some(cursor) {
+        if frozen.number <= flushing.frozen {
+            return Ok(());
+        }
+        let tails = self.unwritten(frozen, &mut flushing.ranks);
+        if tails.is_empty() && flushing.manifest.cursor.as_ref() == Some(&frozen.cursor) {
             return Ok(());
         }
         let number = flushing.next;
         flushing.next += 1;
         flushing.ranks.sort();
-        let entries = self.write_parts(number, sorted(&frozen, &flushing.ranks), now)?;
-        let manifest = Manifest { flush: number, cursor: Some(cursor.to_vec()) };
+        let entries = self.write_parts(number, sorted(&tails, &flushing.ranks), frozen.now)?;
+        let manifest = Manifest { flush: number, cursor: Some(frozen.cursor.clone()) };
         let path = self.options.dir.join(manifest::FILE);
         // From here on an error leaves it open whether the flush counts; its files must stay.
         atomic_write(&*self.disk, &path, &manifest.encode()).map_err(at(&path))?;
-        flushing.manifest = manifest;
+        (flushing.manifest, flushing.frozen) = (manifest, frozen.number);
         let mut state = lock(&self.state);
         state.files = Arc::new(state.files.changed(&entries, &[]));
-        state.frozen.retain(|known| !frozen.iter().any(|written| Arc::ptr_eq(known, written)));
+        state.frozen.retain(|known| !tails.iter().any(|written| Arc::ptr_eq(known, written)));
         if state.frozen.is_empty() {
             state.tail.forget();
         }
         Ok(())
+    }
+
+    /// Returns what of it is in no file yet, and learns the series that it has.
+    fn unwritten(&self, frozen: &Frozen, ranks: &mut Ranks) -> Vec<Arc<Memtable>> {
+        let state = lock(&self.state);
+        let known = ranks.known(state.tail.generation);
+        ranks.learn(state.tail.names.from(known));
+        let is_in_it =
+            |tail: &&Arc<Memtable>| frozen.tails.iter().any(|own| Arc::ptr_eq(own, tail));
+        state.frozen.iter().filter(is_in_it).cloned().collect()
     }
 
     /// Writes one file for each measurement and day; takes them away again where one fails.

@@ -20,7 +20,8 @@
 //! - **H5 checked**: no byte of a file reaches a decoder before its checksum; a damaged file is left out,
 //!   counted and set aside, its neighbours stay.
 //! - **H6 bounded**: open files, series and values in memory, files of a day. The tail's bound is kept by
-//!   the caller, who flushes at [`HistoryOptions::flush_bytes`] and takes no more while that fails.
+//!   the caller, who freezes it at [`HistoryOptions::flush_bytes`] and takes no more than another such tail
+//!   while the one before is not written.
 //!
 //! Types of fields hold for a measurement and UTC month: a point whose field has another type than that
 //! month's points is refused, as is one older than the retention.
@@ -70,6 +71,7 @@ use tail::{Memtable, MonthColumns, Taken};
 
 pub use disk::HistoryDisk;
 pub use error::HistoryError;
+pub use flush::Frozen;
 pub use maintain::Maintained;
 pub use rows::Size as TailSize;
 
@@ -150,6 +152,8 @@ struct State {
     tail: tail::Tail,
     /// Tails that a flush writes, or failed to write; the older ones first.
     frozen: Vec<Arc<Memtable>>,
+    /// How often a tail was frozen.
+    freezes: u64,
     files: Arc<Files>,
     /// The latest time that a take was given.
     now: Option<EventTime>,
@@ -178,6 +182,7 @@ impl History {
         let state = State {
             tail: tail::Tail::default(),
             frozen: Vec::new(),
+            freezes: 0,
             files: Arc::new(found.files),
             now: None,
         };
@@ -189,6 +194,7 @@ impl History {
             flushing: Mutex::new(Flushing {
                 manifest: found.manifest,
                 next: found.next,
+                frozen: 0,
                 ranks: Ranks::default(),
             }),
             maintaining: Mutex::default(),
@@ -253,6 +259,12 @@ impl History {
             rows: all.rows + one.rows,
             bytes: all.bytes + one.bytes,
         })
+    }
+
+    /// Returns how much was taken since the last freeze.
+    #[must_use]
+    pub fn unfrozen(&self) -> TailSize {
+        lock(&self.state).tail.rows.size()
     }
 
     /// Returns its options.

@@ -205,9 +205,17 @@ impl Tail {
         self.forget_above(NAMES_BYTES_KEPT);
     }
 
+    /// Returns whether names or columns are to be forgotten as soon as nothing in memory has them.
+    pub(super) fn has_too_many_names(&self) -> bool {
+        self.has_names_above(NAMES_BYTES_KEPT)
+    }
+
+    fn has_names_above(&self, bytes: usize) -> bool {
+        self.names.bytes() > bytes || self.months.len() > MONTHS_KEPT
+    }
+
     fn forget_above(&mut self, bytes: usize) {
-        let is_too_much = self.names.bytes() > bytes || self.months.len() > MONTHS_KEPT;
-        if is_too_much && self.rows.heads().is_empty() {
+        if self.has_names_above(bytes) && self.rows.heads().is_empty() {
             let rows = self.rows.next();
             *self = Self { generation: self.generation + 1, rows, ..Self::default() };
         }

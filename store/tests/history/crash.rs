@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::sim::{Crash, Dice, Faults, Planted, SimDisk};
-use store::history::{History, HistoryOptions};
+use store::history::{Frozen, History, HistoryOptions};
 use telemetry::time::EventTime;
 
 use crate::model::{Model, Offer, at};
@@ -25,6 +25,8 @@ struct Life {
     offered: usize,
     /// The cursor of the last flush that was acknowledged.
     durable: usize,
+    /// Tails that wait to be written, with the cursors of their freezes; the older ones first.
+    frozen: Vec<(usize, Frozen)>,
     now: EventTime,
 }
 
@@ -41,14 +43,17 @@ impl Life {
             offers: Vec::new(),
             offered: 0,
             durable: 0,
+            frozen: Vec::new(),
             now,
         }
     }
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..=54 => self.offer(),
-            55..=74 => self.flush(),
+            0..=49 => self.offer(),
+            50..=62 => self.flush(),
+            63..=68 => self.freeze(),
+            69..=74 => self.write(),
             75..=86 => self.maintain(),
             87..=91 => self.check(),
             92..=95 => self.pass_time(),
@@ -84,6 +89,27 @@ impl Life {
         if self.history.flush(cursor.as_bytes()).is_ok() {
             self.durable = self.offered;
             assert_eq!(self.history.tail().rows, 0);
+        }
+    }
+
+    fn freeze(&mut self) {
+        let frozen = self.history.freeze(self.offered.to_string().as_bytes());
+        assert_eq!(self.history.unfrozen().rows, 0);
+        self.frozen.push((self.offered, frozen));
+    }
+
+    /// Writes any of what is frozen, once or again, in any order.
+    fn write(&mut self) {
+        let count = self.frozen.len() as u64;
+        if count > 0 {
+            let at = usize::try_from(self.dice.below(count)).unwrap();
+            let (cursor, frozen) = &self.frozen[at];
+            if self.history.write(frozen).is_ok() {
+                self.durable = self.durable.max(*cursor);
+                if self.dice.below(2) == 0 {
+                    self.frozen.drain(..=at);
+                }
+            }
         }
     }
 
@@ -149,6 +175,7 @@ impl Life {
         self.history = history;
         self.offered = cursor;
         self.durable = cursor;
+        self.frozen.clear();
         self.check();
     }
 }
