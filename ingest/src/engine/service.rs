@@ -330,7 +330,6 @@ async fn start_engine(
         clock: JournalClock::starting_after(opened.last_time),
         limits: writer_limits(settings),
         space: Arc::clone(&parts.space),
-        shared: Arc::clone(&parts.shared),
         health: Arc::clone(&parts.health),
         acks: channels.acks,
         uplinks: channels.uplinks_taken,

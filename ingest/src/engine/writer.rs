@@ -1,9 +1,7 @@
 //! The journal's one writer: a thread that takes batches and orders, fsyncs, and only then acknowledges (**P2**).
 //!
-//! Group commit: at low rates at once; where records keep coming, at least `commit_interval` between two fsyncs, and up
-//! to [`INTERVALS_BEHIND`] of them while the pipeline has not worked through what is durable: nothing would be known
-//! sooner. A source whose in-flight window is used up does not wait: nothing more can come from it before its
-//! acknowledgements.
+//! Group commit: at low rates at once; where records keep coming, at least `commit_interval` between two fsyncs. A
+//! source whose in-flight window is used up does not wait: nothing more can come from it before its acknowledgements.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::engine::clock::JournalClock;
-use crate::engine::driver::Shared;
 use crate::engine::health::{Health, Part};
 use crate::engine::orders::{NotDurable, Order, Space};
 use crate::meter;
@@ -27,8 +24,6 @@ use crate::source::{AckToken, Acknowledge, Batch, SourceId};
 
 /// Most bytes taken into one fsync.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
-/// Commit intervals between two fsyncs while the pipeline is behind.
-const INTERVALS_BEHIND: u32 = 4;
 /// How long the writer waits before it looks for space, or tries a failed disk, again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
 /// Orders set aside while the disk is full at most; whoever orders more hears that it is not durable.
@@ -49,8 +44,6 @@ pub struct Writer {
     pub(crate) clock: JournalClock,
     pub(crate) limits: WriterLimits,
     pub(crate) space: Arc<Space>,
-    /// Tells how far the pipeline is.
-    pub(crate) shared: Arc<Shared>,
     pub(crate) health: Arc<Health>,
     pub(crate) acks: BTreeMap<SourceId, Arc<dyn Acknowledge>>,
     pub(crate) uplinks: mpsc::Receiver<Batch>,
@@ -152,7 +145,7 @@ impl Writer {
                 continue;
             }
             self.take_ready(pending, scratch);
-            let due = last_sync + self.interval();
+            let due = last_sync + self.limits.commit_interval;
             if pending.bytes >= COMMIT_BYTES_MAX
                 || Instant::now() >= due
                 || self.window_is_used_up()
@@ -182,12 +175,6 @@ impl Writer {
             let Ok(batch) = self.uplinks.try_recv() else { break };
             self.take_batch(batch, pending, scratch);
         }
-    }
-
-    /// Returns the least time between two fsyncs as things stand.
-    fn interval(&self) -> Duration {
-        let is_behind = self.shared.cut().position < self.log.durable().position;
-        self.limits.commit_interval * if is_behind { INTERVALS_BEHIND } else { 1 }
     }
 
     fn window_is_used_up(&self) -> bool {

@@ -79,7 +79,6 @@ fn rig() -> Rig {
             uplinks_stop_at: u64::MAX,
         },
         space: Arc::new(Space::default()),
-        shared: Arc::default(),
         health: Arc::clone(&health),
         acks: BTreeMap::from([(SourceId(0), of_source)]),
         uplinks: uplinks_taken,

@@ -87,7 +87,6 @@ impl Parts {
                 uplinks_stop_at: world.plan.max_bytes - world.plan.max_bytes / 8,
             },
             space: Arc::clone(&self.space),
-            shared: Arc::clone(&self.shared),
             health: Arc::clone(&self.health),
             acks: BTreeMap::from([(SourceId(0), Arc::clone(&self.acks))]),
             uplinks,
