@@ -106,3 +106,133 @@ impl HistoryWriter {
         self.health.report(Part::Store, &self.name, error.message(), error.advice());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::wall_nanos;
+    use crate::engine::history_sink::HistorySink;
+    use crate::engine::history_upkeep::Upkeep;
+    use crate::engine::store_cursor::StoreCursor;
+    use journal::sim::{Faults, SimDisk};
+    use journal::{Appended, Disk, Log, LogOptions, ReadFrom, Visible};
+    use pipeline::OutboxRecord;
+    use pipeline::outbox::{Entry, EntryKind};
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc::sync_channel;
+    use store::history::HistoryOptions;
+    use telemetry::time::IngestTime;
+    use tokio::sync::mpsc;
+
+    const POINTS: u64 = 2_000;
+    const FLUSH_BYTES: usize = 8 << 10;
+
+    fn options() -> HistoryOptions {
+        let retention = Duration::from_hours(24 * 400);
+        HistoryOptions {
+            flush_bytes: FLUSH_BYTES,
+            ..HistoryOptions::new(PathBuf::from("/history"), retention)
+        }
+    }
+
+    /// Returns an outbox with a point in each record.
+    fn outbox(disk: &SimDisk) -> Log {
+        let options = LogOptions { visible: Visible::Written, ..LogOptions::default() };
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (mut log, _) = Log::open(disk, Path::new("/outbox"), options).unwrap();
+        let (mut out, begun) = (OutboxRecord::default(), wall_nanos());
+        for position in 1..=POINTS {
+            let line = format!(
+                "soil,device=d{} moisture=0.2 {}",
+                position % 7,
+                begun + position.cast_signed()
+            );
+            out.begin(IngestTime::from_nanos(begun));
+            out.push(Entry {
+                kind: EntryKind::Point,
+                redriven: false,
+                element: 0,
+                data: line.as_bytes(),
+            });
+            let record = Appended { kind: 1, position, ordinal: position, payload: out.bytes() };
+            log.append(record).unwrap();
+        }
+        log.write().unwrap();
+        log
+    }
+
+    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Scenario: the history's disk fails while the outbox is full of points; later it is well again, and the service
+    /// ends.
+    /// Guarantees: at most two tails are in memory, the cursor stands still meanwhile, readiness names the history;
+    /// in the end each point is stored once and nothing is left to report.
+    #[test]
+    fn a_failing_disk_costs_two_tails_of_memory_and_no_point() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (disk, cursors) = (SimDisk::new(1), SimDisk::new(2));
+        let outbox = outbox(&disk);
+        let (history, _) = History::open_on(Arc::new(disk.clone()), options()).unwrap();
+        let history = Arc::new(history);
+        let (stop, stopped) = watch::channel(false);
+        let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), stopped.clone());
+        let (orders, _orders_taken) = mpsc::channel(1);
+        let (health, view) = (Arc::new(Health::default()), Arc::new(StoreView::default()));
+        let writer = HistoryWriter {
+            history: Arc::clone(&history),
+            name: "history".to_owned(),
+            health: Arc::clone(&health),
+            file: CursorFile::open(&cursors, Path::new("/cursor")).unwrap(),
+            view: Arc::clone(&view),
+            shared: Arc::default(),
+            orders: Orders(orders),
+            upkeep: flushed,
+            shutdown: stopped.clone(),
+        };
+        let (given, taken) = sync_channel(0);
+        let sink = HistorySink {
+            history: Arc::clone(&history),
+            outbox: outbox.reader(ReadFrom::Oldest),
+            cursor: StoreCursor::default(),
+            writer: given,
+            shutdown: stopped,
+        };
+        disk.set_faults(Faults { sync_error: 1024, ..Faults::default() });
+        let handle = runtime.handle().clone();
+        let threads = [
+            std::thread::spawn(move || sink.run()),
+            std::thread::spawn(move || writer.run(&taken, &handle)),
+            std::thread::spawn(move || upkeep.run()),
+        ];
+        let is_reported = || health.has(Part::Store);
+        wait_until("two tails are full", || {
+            is_reported() && history.tail().bytes >= 2 * FLUSH_BYTES
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        let most = 2 * (FLUSH_BYTES + 1024);
+        assert!(history.tail().bytes < most, "{:?}", history.tail());
+        assert_eq!(view.cursor(), StoreCursor::default());
+        disk.set_faults(Faults::default());
+        wait_until("it goes on to the end", || {
+            view.cursor().position + history.tail().rows as u64 == POINTS
+        });
+        stop.send(true).unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let cursor = view.cursor();
+        assert_eq!((cursor.position, cursor.totals.stored), (POINTS, POINTS));
+        assert!(!is_reported());
+        assert_eq!(history.tail().rows, 0);
+        drop(history);
+        let (history, cursor) = History::open_on(Arc::new(disk.clone()), options()).unwrap();
+        assert_eq!(cursor.and_then(|bytes| StoreCursor::from_bytes(&bytes)), Some(view.cursor()));
+        assert_eq!(history.damaged_files(), 0);
+    }
+}
