@@ -1,36 +1,41 @@
 //! CSV uplinks: a header row with the columns of the profile's paths, then one reading a row.
 
+mod rows;
+
 use super::plan::Target;
 use super::{Collector, DecodeError, ELEMENTS_MAX, Scalar, cell, text_of};
 use crate::profile::Profile;
 use crate::reading::{Decoded, Element};
+use rows::Rows;
 
 pub(super) fn decode(profile: &Profile, payload: &[u8]) -> Result<Decoded, DecodeError> {
     let text = text_of(payload)?;
-    let malformed = |error: csv::Error| DecodeError::malformed(&error.to_string());
-    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let header = rows.headers().map_err(malformed)?;
-    let width = header.len();
+    Rows::with(text, |rows| decode_rows(profile, rows))
+}
+
+fn decode_rows(profile: &Profile, mut rows: Rows<'_>) -> Result<Decoded, DecodeError> {
+    // Where there is no row at all, no column of it is a property.
+    rows.advance();
+    let width = rows.width();
     let columns: Vec<Vec<Target>> =
-        header.iter().map(|name| profile.plan.column(name.trim()).collect()).collect();
+        rows.cells().map(|name| profile.plan.column(name.trim()).collect()).collect();
     if columns.iter().flatten().all(|target| !matches!(target, Target::Property(_))) {
         return Err(DecodeError::malformed("no column of the header is a property of the profile"));
     }
     let mut collector = Collector::new(profile);
     let mut decoded = Decoded { elements: Vec::new(), is_batch: true };
-    let mut row = csv::StringRecord::new();
-    while rows.read_record(&mut row).map_err(malformed)? {
+    while rows.advance() {
         if decoded.elements.len() == ELEMENTS_MAX {
             return Err(DecodeError::malformed(&format!(
                 "more than {ELEMENTS_MAX} readings in one uplink"
             )));
         }
-        if row.len() != width {
-            let detail = format!("the row has {} cells, the header {width}", row.len());
+        if rows.width() != width {
+            let detail = format!("the row has {} cells, the header {width}", rows.width());
             decoded.elements.push(Element::Bad(detail.into()));
             continue;
         }
-        for (targets, text) in columns.iter().zip(&row) {
+        for (targets, text) in columns.iter().zip(rows.cells()) {
             for target in targets {
                 collector.set(*target, scalar(profile, *target, text));
             }
