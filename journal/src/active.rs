@@ -8,6 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Writes that zeros written ahead are to serve at least.
+const MANY: u64 = 4;
+
 /// The segment being written.
 #[derive(Debug)]
 pub(crate) struct Active {
@@ -20,9 +23,10 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// Writes zeros where the records have come to their end, up to the next multiple of `ahead`.
-    pub(crate) fn write_ahead(&mut self, ahead: u64) {
-        if ahead == 0 || self.written <= self.zeroed {
+    /// Writes zeros where the records have come to their end, up to the next multiple of `ahead`. Not after so many
+    /// new bytes of records that few such writes fit in: the file system's own work is little for each byte then.
+    pub(crate) fn write_ahead(&mut self, ahead: u64, new: usize) {
+        if ahead == 0 || self.written <= self.zeroed || ahead / MANY < new as u64 {
             return;
         }
         let to = (self.written + 1).next_multiple_of(ahead).min(self.segment.head.capacity);

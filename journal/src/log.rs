@@ -208,7 +208,7 @@ impl Log {
             };
             write_all_at(&*active.file, &part.bytes, part.start)?;
             active.written = part.start + part.bytes.len() as u64;
-            active.write_ahead(self.options.zeros_ahead);
+            active.write_ahead(self.options.zeros_ahead, part.bytes.len());
             self.written = part.last;
             let mut done = self.parts.remove(0).bytes;
             self.buffered -= done.len();

@@ -82,7 +82,7 @@ impl Life {
         let options = LogOptions {
             segment_bytes: 2048 + 1024 * dice.below(3),
             visible,
-            zeros_ahead: if dice.in_1024(512) { 0 } else { 1 << dice.below(13) },
+            zeros_ahead: if dice.in_1024(512) { 0 } else { 256 << dice.below(6) },
             ..LogOptions::default()
         };
         let disk = SimDisk::with_planted(seed, planted);
