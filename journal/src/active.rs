@@ -26,6 +26,7 @@ impl Active {
     /// Writes zeros where the records have come to their end, up to the next multiple of `ahead`. Not after so many
     /// new bytes of records that few such writes fit in: the file system's own work is little for each byte then.
     pub(crate) fn write_ahead(&mut self, ahead: u64, new: usize) {
+        let ahead = ahead.min(self.segment.head.capacity);
         if ahead == 0 || self.written <= self.zeroed || ahead / MANY < new as u64 {
             return;
         }

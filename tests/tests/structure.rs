@@ -95,6 +95,7 @@ fn pure_crates_name_no_library_that_reaches_the_world() {
         "bytes",
         "crc32c",
         "csv",
+        "csv-core",
         "hashbrown",
         "jiff",
         "regex-lite",

@@ -19,6 +19,8 @@ use crate::engine::store_cursor::StoreCursor;
 const FLUSH_AFTER: Duration = Duration::from_secs(10);
 /// Outbox records in one flush at most: what a restart reads again.
 const FLUSH_RECORDS: usize = 2_000_000;
+/// Refused points in one flush at most.
+const REFUSED: usize = 10_000;
 /// Longest single wait for the outbox: how fast a shutdown is heard.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -60,34 +62,51 @@ impl HistorySink {
     /// Follows the outbox until the shutdown begins, then hands on what is there. Blocks its thread.
     pub(crate) fn run(mut self) {
         let mut load = Load::after(self.cursor);
-        while !*self.shutdown.borrow() {
+        loop {
             self.fill(&mut load);
-            if !self.is_due(&load) {
+            let ends = *self.shutdown.borrow();
+            if !ends && !self.is_due(&load) {
                 let _has_more = self.outbox.wait(NAP);
-            } else if !self.hand_over(&mut load) {
-                break;
+                continue;
+            }
+            let is_full = self.is_full(&load);
+            if load.passage.records > 0 && !self.hand_over(&mut load) {
+                return self.tell_of_the_rest();
+            }
+            if ends {
+                return;
+            }
+            // The shutdown came while the writer was behind: another such flush would not end in time.
+            if is_full && *self.shutdown.borrow() {
+                return self.tell_of_the_rest();
             }
         }
-        self.fill(&mut load);
-        if load.passage.records > 0 && !self.hand_over(&mut load) {
+    }
+
+    fn tell_of_the_rest(&self) {
+        if *self.shutdown.borrow() {
             tracing::info!("the rest waits in the outbox");
+        } else {
+            tracing::error!(
+                "the history's writer has ended; points wait in the outbox until a restart"
+            );
         }
     }
 
     fn is_due(&self, load: &Load) -> bool {
-        load.passage.records >= FLUSH_RECORDS
-            || self.is_full()
-            || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
+        self.is_full(load) || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
     }
 
-    fn is_full(&self) -> bool {
-        self.history.unfrozen().bytes >= self.history.options().flush_bytes
+    fn is_full(&self, load: &Load) -> bool {
+        load.passage.records >= FLUSH_RECORDS
+            || load.refused.len() >= REFUSED
+            || self.history.unfrozen().bytes >= self.history.options().flush_bytes
     }
 
     /// Takes outbox records until there are no more or a flush is due.
     fn fill(&mut self, load: &mut Load) {
         let now = EventTime::from_nanos(wall_nanos());
-        while load.passage.records < FLUSH_RECORDS && !self.is_full() {
+        while !self.is_full(load) {
             match self.outbox.next() {
                 Ok(Some(record)) => load.take(&self.history, now, &record),
                 Ok(None) => return,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::engine::clock::wall_nanos;
 
-/// Flushes that the upkeep may lag behind; then the sink waits, so that the number of files has a bound.
+/// Flushes that the upkeep may lag behind; then writer and sink wait, so that the number of files has a bound.
 const FLUSHES_BEHIND_MAX: usize = 16;
 /// Merges after a flush at most.
 const MERGES_AT_ONCE: u32 = 4;
@@ -36,7 +36,7 @@ impl Upkeep {
         (Self { history, flushes, shutdown }, flushed)
     }
 
-    /// Looks after the files until the sink is gone. Blocks its thread.
+    /// Looks after the files until the writer is gone. Blocks its thread.
     pub(crate) fn run(self) {
         loop {
             match self.flushes.recv_timeout(EVERY) {
@@ -74,7 +74,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
     const DAY_NANOS: i64 = 86_400_000_000_000;
 
-    /// Guarantees: files become fewer while the sink goes on, and both end when the sink does.
+    /// Guarantees: files become fewer while flushes go on, and it ends with them.
     #[test]
     fn flushes_are_merged_beside_the_sink() {
         let dir = tempfile::tempdir().unwrap();

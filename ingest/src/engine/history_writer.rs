@@ -135,18 +135,16 @@ mod tests {
         }
     }
 
-    /// Returns an outbox with a point in each record.
-    fn outbox(disk: &SimDisk) -> Log {
+    /// Returns an outbox with a point in each record; the history refuses the one at `refused`.
+    fn outbox(disk: &SimDisk, refused: u64) -> Log {
         let options = LogOptions { visible: Visible::Written, ..LogOptions::default() };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (mut log, _) = Log::open(disk, Path::new("/outbox"), options).unwrap();
         let (mut out, begun) = (OutboxRecord::default(), wall_nanos());
         for position in 1..=POINTS {
-            let line = format!(
-                "soil,device=d{} moisture=0.2 {}",
-                position % 7,
-                begun + position.cast_signed()
-            );
+            let value = if position == refused { "\"wet\"" } else { "0.2" };
+            let (device, time) = (position % 7, begun + position.cast_signed());
+            let line = format!("soil,device=d{device} moisture={value} {time}");
             out.begin(IngestTime::from_nanos(begun));
             out.push(Entry {
                 kind: EntryKind::Point,
@@ -169,26 +167,35 @@ mod tests {
         }
     }
 
-    /// Scenario: the history's disk fails while the outbox is full of points; later it is well again, and the service
-    /// ends.
-    /// Guarantees: at most two tails are in memory, the cursor stands still meanwhile, readiness names the history;
-    /// in the end each point is stored once and nothing is left to report.
-    #[test]
-    fn a_failing_disk_costs_two_tails_of_memory_and_no_point() {
+    /// A history with its threads, over a full outbox.
+    struct Rig {
+        disk: SimDisk,
+        history: Arc<History>,
+        health: Arc<Health>,
+        view: Arc<StoreView>,
+        stop: watch::Sender<bool>,
+        threads: Vec<std::thread::JoinHandle<()>>,
+        _outbox: Log,
+        _runtime: tokio::runtime::Runtime,
+        /// Nobody answers them.
+        _orders: mpsc::Receiver<crate::engine::orders::Order>,
+    }
+
+    fn rig(refused: u64, faults: Faults) -> Rig {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (disk, cursors) = (SimDisk::new(1), SimDisk::new(2));
-        let outbox = outbox(&disk);
+        let disk = SimDisk::new(1);
+        let outbox = outbox(&disk, refused);
         let (history, _) = History::open_on(Arc::new(disk.clone()), options()).unwrap();
         let history = Arc::new(history);
         let (stop, stopped) = watch::channel(false);
         let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), stopped.clone());
-        let (orders, _orders_taken) = mpsc::channel(1);
+        let (orders, orders_taken) = mpsc::channel(1);
         let (health, view) = (Arc::new(Health::default()), Arc::new(StoreView::default()));
         let writer = HistoryWriter {
             history: Arc::clone(&history),
             name: "history".to_owned(),
             health: Arc::clone(&health),
-            file: CursorFile::open(&cursors, Path::new("/cursor")).unwrap(),
+            file: CursorFile::open(&SimDisk::new(2), Path::new("/cursor")).unwrap(),
             view: Arc::clone(&view),
             shared: Arc::default(),
             orders: Orders(orders),
@@ -203,13 +210,48 @@ mod tests {
             writer: given,
             shutdown: stopped,
         };
-        disk.set_faults(Faults { sync_error: 1024, ..Faults::default() });
+        disk.set_faults(faults);
         let handle = runtime.handle().clone();
-        let threads = [
+        let threads = vec![
             std::thread::spawn(move || sink.run()),
             std::thread::spawn(move || writer.run(&taken, &handle)),
             std::thread::spawn(move || upkeep.run()),
         ];
+        Rig {
+            disk,
+            history,
+            health,
+            view,
+            stop,
+            threads,
+            _outbox: outbox,
+            _runtime: runtime,
+            _orders: orders_taken,
+        }
+    }
+
+    impl Rig {
+        /// Ends it and opens the history again; returns the cursor of its files.
+        fn end(self) -> Option<StoreCursor> {
+            self.stop.send(true).unwrap();
+            for thread in self.threads {
+                thread.join().unwrap();
+            }
+            drop(self.history);
+            let (history, cursor) = History::open_on(Arc::new(self.disk), options()).unwrap();
+            assert_eq!(history.damaged_files(), 0);
+            cursor.and_then(|bytes| StoreCursor::from_bytes(&bytes))
+        }
+    }
+
+    /// Scenario: the history's disk fails while the outbox is full of points; later it is well again, and the service
+    /// ends.
+    /// Guarantees: at most two tails are in memory, the cursor stands still meanwhile, readiness names the history;
+    /// in the end each point is stored once and nothing is left to report.
+    #[test]
+    fn a_failing_disk_costs_two_tails_of_memory_and_no_point() {
+        let rig = rig(0, Faults { sync_error: 1024, ..Faults::default() });
+        let Rig { disk, history, health, view, .. } = &rig;
         let is_reported = || health.has(Part::Store);
         wait_until("two tails are full", || {
             is_reported() && history.tail().bytes >= 2 * FLUSH_BYTES
@@ -222,17 +264,23 @@ mod tests {
         wait_until("it goes on to the end", || {
             view.cursor().position + history.tail().rows as u64 == POINTS
         });
-        stop.send(true).unwrap();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        let cursor = view.cursor();
-        assert_eq!((cursor.position, cursor.totals.stored), (POINTS, POINTS));
-        assert!(!is_reported());
-        assert_eq!(history.tail().rows, 0);
-        drop(history);
-        let (history, cursor) = History::open_on(Arc::new(disk.clone()), options()).unwrap();
-        assert_eq!(cursor.and_then(|bytes| StoreCursor::from_bytes(&bytes)), Some(view.cursor()));
-        assert_eq!(history.damaged_files(), 0);
+        wait_until("nothing is left to report", || !is_reported());
+        let view = Arc::clone(view);
+        let cursor = rig.end();
+        assert_eq!(cursor, Some(view.cursor()));
+        assert_eq!((view.cursor().position, view.cursor().totals.stored), (POINTS, POINTS));
+    }
+
+    /// Scenario: a point is refused, its refusal does not become durable, the next flush waits, and the service ends.
+    /// Guarantees: no cursor passes the refusal, of neither flush.
+    #[test]
+    fn no_cursor_passes_a_refusal_that_is_not_on_record() {
+        let refused = 10;
+        let rig = rig(refused, Faults::default());
+        wait_until("two tails are full", || rig.history.tail().bytes >= 2 * FLUSH_BYTES);
+        let view = Arc::clone(&rig.view);
+        let cursor = rig.end();
+        assert!(cursor.is_none_or(|cursor| cursor.position < refused), "{cursor:?}");
+        assert!(view.cursor().position < refused);
     }
 }

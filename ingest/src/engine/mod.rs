@@ -1,9 +1,10 @@
 //! The tasks around the pipeline: journal writer, driver, ticker, sinks, and what they share.
 //!
 //! ```text
-//! sources ─batches─▶ writer (thread) ─fsync─▶ journal ─▶ driver (thread: pipeline) ─▶ outbox ─▶ store sink (task)
-//!    ▲                  │    ▲ orders: ticks, refusals, redrives                        └──────▶ notifier feeds (tasks)
-//!    └──── acks ────────┘    └──── ticker, store sink, desk
+//! sources ─batches─▶ writer (thread) ─fsync─▶ journal ─▶ driver (thread: pipeline) ─▶ outbox ─▶ store sink (task),
+//!    ▲                  │    ▲ orders: ticks, refusals, redrives                        │        or history sink, writer
+//!    └──── acks ────────┘    └──── ticker, store sink, desk                             │        and upkeep (threads)
+//!                                                                                       └──────▶ notifier feeds (tasks)
 //! ```
 
 pub mod bundles;

@@ -37,20 +37,22 @@ pub(super) struct Flushing {
     pub(super) manifest: Manifest,
     /// The next number.
     pub(super) next: u64,
-    /// The freeze that was written last.
-    pub(super) frozen: u64,
+    /// Number of the freeze that was written last.
+    pub(super) written: u64,
+    /// The latest freeze that was tried: where that failed, its files may count after all, so that from then on
+    /// none before it is written without it.
+    pub(super) tried: Option<Frozen>,
     /// The order of the tail's series.
     pub(super) ranks: Ranks,
 }
 
-/// What was taken up to one moment, with the cursor that counts once it is written.
-#[derive(Debug)]
+/// What was taken up to one moment, with the cursor that counts once it is written. The points themselves are
+/// the history's.
+#[derive(Debug, Clone)]
 pub struct Frozen {
     /// Grows with each freeze.
     number: u64,
     cursor: Vec<u8>,
-    /// All tails in no file yet, the older ones first.
-    tails: Vec<Arc<Memtable>>,
     /// The latest time that a take was given.
     now: Option<EventTime>,
     wants_rest: bool,
@@ -92,21 +94,21 @@ impl History {
     #[must_use = "until it is written, points and cursor are only in memory"]
     pub fn freeze(&self, cursor: &[u8]) -> Frozen {
         let mut state = lock(&self.state);
-        let memtable = state.tail.freeze();
-        state.frozen.extend(memtable.map(Arc::new));
         state.freezes += 1;
+        let number = state.freezes;
+        let memtable = state.tail.freeze(number);
+        state.frozen.extend(memtable.map(Arc::new));
         Frozen {
-            number: state.freezes,
+            number,
             cursor: cursor.to_vec(),
-            tails: state.frozen.clone(),
             now: state.now,
             wants_rest: state.tail.has_too_many_names(),
         }
     }
 
     /// Makes durable what was frozen, and all that was frozen before, together with its cursor: after a
-    /// crash at any step either both count or neither. Blocks; reads, takes and freezes go on. Of two the
-    /// later one counts, whichever is written first.
+    /// crash at any step either both count or neither. Blocks; reads, takes and freezes go on. Of two that
+    /// were tried the later one counts, whichever came first.
     ///
     /// # Errors
     /// [`HistoryError`]: nothing is lost, what is frozen stays in memory. Call again, with this one or a
@@ -116,11 +118,15 @@ impl History {
             return Err(HistoryError::CursorTooLong { bytes: frozen.cursor.len() });
         }
         let mut flushing = lock(&self.flushing);
-        if frozen.number <= flushing.frozen {
+        let later = flushing.tried.take().filter(|tried| tried.number > frozen.number);
+        let frozen = &later.unwrap_or_else(|| frozen.clone());
+        flushing.tried = Some(frozen.clone());
+        if frozen.number <= flushing.written {
             return Ok(());
         }
         let tails = self.unwritten(frozen, &mut flushing.ranks);
         if tails.is_empty() && flushing.manifest.cursor.as_ref() == Some(&frozen.cursor) {
+            flushing.written = frozen.number;
             return Ok(());
         }
         let number = flushing.next;
@@ -131,10 +137,10 @@ impl History {
         let path = self.options.dir.join(manifest::FILE);
         // From here on an error leaves it open whether the flush counts; its files must stay.
         atomic_write(&*self.disk, &path, &manifest.encode()).map_err(at(&path))?;
-        (flushing.manifest, flushing.frozen) = (manifest, frozen.number);
+        (flushing.manifest, flushing.written) = (manifest, frozen.number);
         let mut state = lock(&self.state);
         state.files = Arc::new(state.files.changed(&entries, &[]));
-        state.frozen.retain(|known| !tails.iter().any(|written| Arc::ptr_eq(known, written)));
+        state.frozen.retain(|tail| tail.number > frozen.number);
         if state.frozen.is_empty() {
             state.tail.forget();
         }
@@ -146,9 +152,7 @@ impl History {
         let state = lock(&self.state);
         let known = ranks.known(state.tail.generation);
         ranks.learn(state.tail.names.from(known));
-        let is_in_it =
-            |tail: &&Arc<Memtable>| frozen.tails.iter().any(|own| Arc::ptr_eq(own, tail));
-        state.frozen.iter().filter(is_in_it).cloned().collect()
+        state.frozen.iter().filter(|tail| tail.number <= frozen.number).cloned().collect()
     }
 
     /// Writes one file for each measurement and day; takes them away again where one fails.
@@ -237,5 +241,55 @@ impl History {
         let folders: BTreeSet<&Path> =
             entries.iter().filter_map(|entry| entry.path.parent()).collect();
         folders.into_iter().try_for_each(|folder| self.disk.sync_dir(folder).map_err(at(folder)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use journal::sim::SimDisk;
+
+    use super::super::HistoryOptions;
+    use super::*;
+    use crate::EntryKey;
+
+    fn history() -> History {
+        let options = HistoryOptions::new("/history".into(), Duration::from_hours(24));
+        History::open_on(Arc::new(SimDisk::new(1)), options).unwrap().0
+    }
+
+    fn take(history: &History, line: &str) -> bool {
+        let key = EntryKey { position: 1, index: 0 };
+        history.take(key, line, EventTime::from_nanos(0)).is_none()
+    }
+
+    /// Guarantees: memory of a tail is given back once it is written, whatever later freezes wait.
+    #[test]
+    fn what_is_written_is_not_kept_in_memory() {
+        let history = history();
+        assert!(take(&history, "m,device=d f=1 1"));
+        let first = history.freeze(b"1");
+        assert!(take(&history, "m,device=d f=2 2"));
+        let second = history.freeze(b"2");
+        let tail = Arc::downgrade(&lock(&history.state).frozen[0]);
+        history.write(&first).unwrap();
+        assert!(tail.upgrade().is_none());
+        assert_eq!(history.tail().rows, 1);
+        history.write(&second).unwrap();
+        history.write(&first).unwrap();
+        assert_eq!(lock(&history.flushing).manifest.cursor.as_deref(), Some(&b"2"[..]));
+    }
+
+    /// Guarantees: series of which no point is taken do not keep the tail full.
+    #[test]
+    fn a_tail_of_refused_points_begins_anew() {
+        let history = history();
+        assert!(take(&history, "m,device=d f=1 1"));
+        history.flush(b"1").unwrap();
+        assert!(!take(&history, "m,device=e f=1i 1"));
+        assert!(history.unfrozen().bytes > 0);
+        history.flush(b"2").unwrap();
+        assert_eq!(history.unfrozen().bytes, 0);
     }
 }

@@ -1,7 +1,7 @@
 //! The embedded history: a memory tail and immutable Parquet files in one folder.
 //!
 //! ```text
-//! outbox ──line──▶ take ─▶ tail ──flush──▶ a file for each measurement and day ──maintain──▶ day, month
+//! outbox ──line──▶ take ─▶ tail ──freeze, write──▶ a file for each measurement and day ──maintain──▶ day, month
 //!                           │              + MANIFEST: flush number and cursor                 │
 //!                           └───────────────▶ range, windows, latest ◀─────────────────────────┘
 //! ```
@@ -150,7 +150,7 @@ pub struct History {
 #[derive(Debug)]
 struct State {
     tail: tail::Tail,
-    /// Tails that a flush writes, or failed to write; the older ones first.
+    /// Tails that wait for a flush, are written by it, or failed to be written; the older ones first.
     frozen: Vec<Arc<Memtable>>,
     /// How often a tail was frozen.
     freezes: u64,
@@ -194,7 +194,8 @@ impl History {
             flushing: Mutex::new(Flushing {
                 manifest: found.manifest,
                 next: found.next,
-                frozen: 0,
+                written: 0,
+                tried: None,
                 ranks: Ranks::default(),
             }),
             maintaining: Mutex::default(),

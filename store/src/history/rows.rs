@@ -42,7 +42,7 @@ pub(super) struct Rows {
 pub struct Size {
     /// Points as they were taken; the same one twice counts twice.
     pub rows: usize,
-    /// Bytes of memory, about, those of names that are new since the last flush included.
+    /// Bytes of memory, about, those of names that are new since the last freeze included.
     pub bytes: usize,
 }
 

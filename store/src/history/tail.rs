@@ -78,6 +78,8 @@ impl MonthColumns {
 /// Rows that a flush writes; no longer changed.
 #[derive(Debug)]
 pub(super) struct Memtable {
+    /// Number of the freeze that ended it.
+    pub(super) number: u64,
     pub(super) rows: Rows,
     pub(super) months: Months,
     /// Names of measurements, by number.
@@ -101,7 +103,7 @@ const fn refused(detail: String) -> Refusal {
     (RejectReason::StoreRejected, detail)
 }
 
-/// What was taken since the last flush.
+/// What was taken since the last freeze.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     pub(super) names: Names,
@@ -186,14 +188,16 @@ impl Tail {
         id.ok_or_else(|| refused("too many series".to_owned()))
     }
 
-    /// Ends it: what it holds is returned, and the next one begins. `None`: it holds nothing.
-    pub(super) fn freeze(&mut self) -> Option<Memtable> {
-        if self.rows.heads().is_empty() {
+    /// Ends it with a number: what it holds is returned, and the next one begins. `None`: it holds no row.
+    pub(super) fn freeze(&mut self, number: u64) -> Option<Memtable> {
+        let next = self.rows.next();
+        let rows = std::mem::replace(&mut self.rows, next);
+        if rows.heads().is_empty() {
             return None;
         }
-        let next = self.rows.next();
         Some(Memtable {
-            rows: std::mem::replace(&mut self.rows, next),
+            number,
+            rows,
             months: self.months.clone(),
             measurements: self.names.measurements().to_vec(),
         })
@@ -406,14 +410,14 @@ mod tests {
         learn(&mut tail);
         assert!(matches!(tail.take("m,device=d f=1 5", i64::MIN), Taken::Yes));
         assert!(matches!(tail.take("m,device=e f=9 5", i64::MIN), Taken::Yes));
-        let frozen = [Arc::new(tail.freeze().unwrap())];
+        let frozen = [Arc::new(tail.freeze(1).unwrap())];
         assert!(matches!(tail.take("m,device=d f=2,g=1 5", i64::MIN), Taken::Yes));
         assert!(matches!(tail.take("m,device=d g=1 6", i64::MIN), Taken::Yes));
         assert_eq!(points(&tail, &frozen), [(5, 1.0), (5, 2.0)], "the newer one last");
         assert_eq!(points(&tail, &[]), [(5, 2.0)], "what is in a file is no longer in memory");
         tail.forget_above(0);
         assert_eq!(tail.generation, 0, "it has rows");
-        let _written = tail.freeze().unwrap();
+        let _written = tail.freeze(1).unwrap();
         tail.forget_above(0);
         assert_eq!((tail.generation, tail.names.bytes()), (1, 0));
         let unknown = tail.take("m,device=d f=3 7", i64::MIN);

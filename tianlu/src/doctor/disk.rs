@@ -2,7 +2,7 @@
 //! acknowledgement waits for one.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,7 @@ fn about(bytes: u64) -> String {
     format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
-/// Measures fsyncs after small writes into a preallocated file, as the journal does them.
+/// Measures fsyncs after small writes over zeros, as the journal does them.
 fn sync_times(dir: &Path) -> io::Result<Vec<Duration>> {
     let path = dir.join(format!(".tianlu-doctor-{}", std::process::id()));
     let file = File::options().write(true).create_new(true).open(&path)?;
@@ -105,8 +105,9 @@ fn sync_times(dir: &Path) -> io::Result<Vec<Duration>> {
 }
 
 fn measure(mut file: &File) -> io::Result<Vec<Duration>> {
-    file.set_len(u64::try_from(BLOCK.len() * WRITES).unwrap_or_default())?;
+    file.write_all(&vec![0; BLOCK.len() * WRITES])?;
     file.sync_all()?;
+    file.rewind()?;
     let mut times = Vec::with_capacity(WRITES);
     for _ in 0..WRITES {
         file.write_all(&BLOCK)?;
