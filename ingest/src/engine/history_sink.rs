@@ -17,12 +17,12 @@ use crate::engine::store_cursor::StoreCursor;
 
 /// A point is on its way to the disk in the history at the latest after this.
 const FLUSH_AFTER: Duration = Duration::from_secs(10);
-/// Outbox records in one flush at most: what a restart reads again.
+/// Outbox records in one flush at most; two of them are what a restart reads again.
 const FLUSH_RECORDS: usize = 2_000_000;
 /// Refused points in one flush at most.
 const REFUSED: usize = 10_000;
-/// Longest single wait for the outbox: how fast a shutdown is heard.
-const NAP: Duration = Duration::from_millis(100);
+/// Longest single wait of sink and writer: how fast a shutdown is heard.
+pub(crate) const NAP: Duration = Duration::from_millis(100);
 
 /// What the sink asks of the writer. The channel has no room: an order is given once the one before is done, so that
 /// at most two tails are in memory, whatever the disk does.
@@ -64,12 +64,11 @@ impl HistorySink {
         let mut load = Load::after(self.cursor);
         loop {
             self.fill(&mut load);
-            let ends = *self.shutdown.borrow();
-            if !ends && !self.is_due(&load) {
+            let (ends, is_full) = (*self.shutdown.borrow(), self.is_full(&load));
+            if !(ends || is_full || load.is_old()) {
                 let _has_more = self.outbox.wait(NAP);
                 continue;
             }
-            let is_full = self.is_full(&load);
             if load.passage.records > 0 && !self.hand_over(&mut load) {
                 return self.tell_of_the_rest();
             }
@@ -91,10 +90,6 @@ impl HistorySink {
                 "the history's writer has ended; points wait in the outbox until a restart"
             );
         }
-    }
-
-    fn is_due(&self, load: &Load) -> bool {
-        self.is_full(load) || load.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
     }
 
     fn is_full(&self, load: &Load) -> bool {
@@ -136,6 +131,10 @@ impl HistorySink {
 impl Load {
     const fn after(cursor: StoreCursor) -> Self {
         Self { passage: Passage::after(cursor), since: None, refused: Vec::new() }
+    }
+
+    fn is_old(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER)
     }
 
     /// Takes one outbox record whole.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::engine::driver::Shared;
 use crate::engine::health::{Health, Part};
-use crate::engine::history_sink::{Flush, WriteOrder};
+use crate::engine::history_sink::{Flush, NAP, WriteOrder};
 use crate::engine::orders::Orders;
 use crate::engine::refusal::refuse_all;
 use crate::engine::store_sink::StoreView;
@@ -23,8 +23,6 @@ use crate::meter::{self, BatchOutcome};
 
 /// Pause after a flush that failed.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// Longest single pause: how fast a shutdown is heard.
-const NAP: Duration = Duration::from_millis(100);
 
 /// The embedded history's writer.
 pub(crate) struct HistoryWriter {
