@@ -2,7 +2,7 @@
 //!
 //! `TIANLU_BIN=target/release/tianlu cargo run --release -p proof --example growth -- [--minutes 60] [--rate 2000]`
 //! sends that many uplinks a second of 1,000 devices through Mosquitto into the real binary, which stores in
-//! InfluxDB, and looks at the process each second. The first third of the time, at most twenty minutes, is warm-up:
+//! InfluxDB, and looks at the process each second. The first third of the time, at most thirty minutes, is warm-up:
 //! the memory of the devices, the replay window and the logs' room fill up, and each thread meets the largest of its
 //! bursts, up to which the allocator keeps what it once had. The slope is that of the line of least squares through
 //! the minutes after it.
@@ -151,7 +151,7 @@ fn main() -> ExitCode {
     let looks = load.run(&service, &work, &broker.address());
     let by_minute: Vec<Minute> = looks.chunks_exact(60).map(Minute::of).collect();
     print_minutes(&by_minute);
-    let warm_up = usize::try_from((minutes / 3).clamp(1, 20)).expect("a few minutes");
+    let warm_up = usize::try_from((minutes / 3).clamp(1, 30)).expect("a few minutes");
     let good = print_verdicts(&by_minute, &looks, warm_up);
     let balance = service.settle(load.uplinks(), IN_TIME);
     let exact = print_balance(&balance, &load, influx.count("soil", "soil_temp"));

@@ -56,6 +56,8 @@ impl HistoryWriter {
 
     /// Makes it durable, however long the disk fails. Returns `false` at the shutdown.
     fn write(&mut self, flush: &mut Flush, runtime: &Handle) -> bool {
+        let outcome =
+            if flush.refused.is_empty() { BatchOutcome::Stored } else { BatchOutcome::Rejected };
         while !self.write_once(flush, runtime) {
             let again = Instant::now() + TRY_AGAIN_AFTER;
             while Instant::now() < again {
@@ -65,13 +67,13 @@ impl HistoryWriter {
                 std::thread::sleep(NAP);
             }
         }
+        meter::store_batch(outcome);
         true
     }
 
     /// Makes points and cursor durable. Refusals are records before.
     fn write_once(&mut self, flush: &mut Flush, runtime: &Handle) -> bool {
-        let has_refused = !flush.refused.is_empty();
-        if has_refused && !runtime.block_on(self.set_aside(flush)) {
+        if !flush.refused.is_empty() && !runtime.block_on(self.set_aside(flush)) {
             return false;
         }
         flush.refused.clear();
@@ -81,7 +83,6 @@ impl HistoryWriter {
             self.report(&error);
             return false;
         }
-        meter::store_batch(if has_refused { BatchOutcome::Rejected } else { BatchOutcome::Stored });
         self.health.clear(Part::Store, &self.name);
         if let Err(error) = self.file.store(&flush.passage.next.to_bytes()) {
             // The history's own cursor counts; this one serves only a store of another kind.

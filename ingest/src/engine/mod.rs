@@ -22,6 +22,7 @@ pub mod layout;
 pub mod notices;
 pub mod orders;
 mod own_alerts;
+mod panic_guard;
 mod passage;
 pub mod past;
 mod progress;

@@ -339,12 +339,12 @@ async fn start_engine(
         floor: opened.end,
         set_aside: VecDeque::new(),
     };
-    let writer = spawn("journal", move |runtime| writer.run(runtime))?;
+    let writer = spawn(("journal", &parts.health), move |runtime| writer.run(runtime))?;
     let begun = begin(&parts.orders, opened.hash).await;
     begun.map_err(StartError::while_doing("begin the journal"))?;
     let disk = Arc::clone(&opened.disk);
     let (kept, keeper) = Kept::new(disk, parts.layout.clone(), Arc::clone(&parts.shared));
-    let keeper = spawn("snapshots", move |runtime| keeper.run(runtime))?;
+    let keeper = spawn(("snapshots", &parts.health), move |runtime| keeper.run(runtime))?;
     let driver = Driver {
         pipeline: opened.pipeline,
         journal: opened.journal_reader,
@@ -363,7 +363,7 @@ async fn start_engine(
     };
     let driver_stop = Arc::new(AtomicU64::new(0));
     let stop = Arc::clone(&driver_stop);
-    let driver = spawn("pipeline", move |_| driver.run(&stop))?;
+    let driver = spawn(("pipeline", &parts.health), move |_| driver.run(&stop))?;
     let store = StoreFrom { outbox: opened.store_reader, cursor: opened.store_cursor };
     Ok((Engine { writer, driver, driver_stop, keeper }, store))
 }

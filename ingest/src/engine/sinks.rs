@@ -15,10 +15,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
+use crate::engine::health::Part;
 use crate::engine::history_sink::HistorySink;
 use crate::engine::history_upkeep::Upkeep;
 use crate::engine::history_writer::HistoryWriter;
 use crate::engine::notices;
+use crate::engine::panic_guard::PanicGuard;
 use crate::engine::past::Past;
 use crate::engine::service::{Parts, StoreFrom};
 use crate::engine::settings::{NotifierSettings, NotifierTarget, StartError, StoreSettings};
@@ -120,10 +122,17 @@ fn start_history(
         shutdown: shutdown(),
     };
     let runtime = tokio::runtime::Handle::current();
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        let guard = PanicGuard::new(&parts.health, Part::Store, name);
+        tokio::task::spawn_blocking(move || {
+            let _guard = guard;
+            work();
+        })
+    };
     let tasks = vec![
-        tokio::task::spawn_blocking(move || sink.run()),
-        tokio::task::spawn_blocking(move || writer.run(&given, &runtime)),
-        tokio::task::spawn_blocking(move || upkeep.run()),
+        spawn("history sink", Box::new(move || sink.run())),
+        spawn("history writer", Box::new(move || writer.run(&given, &runtime))),
+        spawn("history upkeep", Box::new(move || upkeep.run())),
     ];
     (tasks, Past::History(history))
 }
@@ -143,8 +152,11 @@ fn start_influx(influx: Influx, parts: &Parts, from: StoreFrom) -> (Vec<Task>, P
         shutdown: parts.stop_sinks.clone(),
     };
     let (watching, stop) = (Arc::clone(&health), parts.stop_sinks.clone());
-    let tasks =
-        vec![tokio::spawn(sink.run()), tokio::spawn(async move { watching.run(stop).await })];
+    let guard = |name: &str| PanicGuard::new(&parts.health, Part::Store, name);
+    let tasks = vec![
+        tokio::spawn(guard("store sink").watch(sink.run())),
+        tokio::spawn(guard("store watch").watch(async move { watching.run(stop).await })),
+    ];
     (tasks, Past::Influx(health))
 }
 

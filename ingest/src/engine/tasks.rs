@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::clock::JournalClock;
-use crate::engine::health::Part;
+use crate::engine::health::{Health, Part};
+use crate::engine::panic_guard::PanicGuard;
 use crate::engine::service::Parts;
 use crate::engine::settings::StartError;
 use crate::engine::ticker::{self, Watched};
@@ -21,14 +22,19 @@ use crate::source::{Acknowledge, Alarms, Batch, Intake, SourceId};
 
 pub(crate) type Task = tokio::task::JoinHandle<()>;
 
-/// Starts a thread with a handle of the runtime.
+/// Starts a thread of the engine with a handle of the runtime.
 pub(crate) fn spawn(
-    name: &str,
+    (name, health): (&str, &Arc<Health>),
     work: impl FnOnce(&Handle) + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
     let runtime = Handle::current();
+    let guard = PanicGuard::new(health, Part::Journal, name);
     let named = std::thread::Builder::new().name(format!("tianlu-{name}"));
-    named.spawn(move || work(&runtime)).map_err(StartError::while_doing("start a thread"))
+    let work = move || {
+        let _guard = guard;
+        work(&runtime);
+    };
+    named.spawn(work).map_err(StartError::while_doing("start a thread"))
 }
 
 pub(crate) async fn join_thread(thread: JoinHandle<()>) {
@@ -118,19 +124,23 @@ impl Sources {
         let clock = JournalClock::starting_after(IngestTime::default());
         let health = Arc::clone(&parts.health);
         let ticks = ticker::run(watched, parts.orders.clone(), health, clock, stop.clone());
-        let mut tasks = vec![tokio::spawn(ticks)];
-        for (_, _, mut intake) in self.intakes {
+        let guard = |part, name: &str| PanicGuard::new(&parts.health, part, name);
+        let mut tasks = vec![tokio::spawn(guard(Part::Journal, "ticks").watch(ticks))];
+        for (part, name, mut intake) in self.intakes {
             let uplinks = uplinks.clone();
-            tasks.push(tokio::spawn(async move {
+            tasks.push(tokio::spawn(guard(part, &name).watch(async move {
                 while let Some(batch) = intake.batches.recv().await {
                     if uplinks.send(batch).await.is_err() {
                         return;
                     }
                 }
-            }));
+            })));
         }
-        let consumers = self.consumers.into_iter();
-        tasks.extend(consumers.map(|consumer| tokio::spawn(consumer.run(stop.clone()))));
+        let consumers = self.consumers.into_iter().map(|consumer| {
+            let guard = guard(Part::Mqtt, &consumer.address().to_string());
+            tokio::spawn(guard.watch(consumer.run(stop.clone())))
+        });
+        tasks.extend(consumers);
         tasks.extend(self.listener.map(|listener| tokio::spawn(listener.run(stop))));
         tasks
     }

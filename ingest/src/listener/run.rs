@@ -118,13 +118,17 @@ impl Listener {
                 Ok(runtime) => LocalSet::new().block_on(&runtime, self.listen(shutdown)),
                 Err(error) => self.fail(&error),
             }
-            drop(done);
+            // Nobody waits any more where the service is gone.
+            let _told = done.send(());
         });
         if let Err(error) = spawned {
             link.send_replace(down(&error));
+            return;
         }
-        // The sender is dropped when the thread is done, in whatever way.
-        drop(finished.await);
+        if finished.await.is_err() {
+            let reason = say("ingest.ended", &[("name", &"listener")]);
+            link.send_replace(LinkState::Down { reason, remedy: say("ingest.ended.remedy", &[]) });
+        }
     }
 
     fn fail(&self, error: &io::Error) {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::client::Dialer;
-use super::config::MqttConfig;
+use super::config::{Address, MqttConfig};
 use super::fault::Fault;
 use super::handover::{Handover, Refused};
 use super::outlet::Outlet;
@@ -33,6 +33,12 @@ impl std::fmt::Debug for Consumer {
 }
 
 impl Consumer {
+    /// Returns the address of its broker.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.desk.dialer.config.address
+    }
+
     /// Makes a consumer and the side that the rest of the process sees. Certificates are read here.
     ///
     /// # Errors

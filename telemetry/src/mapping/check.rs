@@ -6,6 +6,7 @@ use crate::profile::time_format;
 use crate::registry::DEFAULT_TENANT;
 use crate::text::say;
 use crate::time::parse_rfc3339;
+use crate::topic::is_name;
 use crate::unit::Unit;
 
 pub(super) fn mapping(file: &str, text: &str, problems: &Problems) -> Option<Mapping> {
@@ -16,7 +17,7 @@ pub(super) fn mapping(file: &str, text: &str, problems: &Problems) -> Option<Map
         .choice("layout", &layouts)
         .or_else(|| (!section.has("layout")).then_some(Layout::Long));
     let delimiter = delimiter(&mut section);
-    let tenant = section.text("tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+    let tenant = name(&mut section, "tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned());
     let site = section.table("site").and_then(|table| naming(table, false));
     let device = device(&mut section, layout);
     if !section.has("time") {
@@ -87,13 +88,24 @@ fn device(section: &mut Section, layout: Option<Layout>) -> Option<Option<Naming
     naming(table, true).map(Some)
 }
 
+/// Takes a text that names a tenant, site or device. `None`: it is absent, or a problem was noted.
+fn name(section: &mut Section, key: &'static str) -> Option<String> {
+    let text = section.text(key)?;
+    if is_name(&text) {
+        return Some(text);
+    }
+    section.problem(key, say("registry.name", &[]), say("registry.name.remedy", &[]));
+    None
+}
+
 fn naming(mut section: Section, may_be_header: bool) -> Option<Naming> {
-    let (constant, column) = (section.text("constant"), section.text("column"));
+    let is_constant = section.has("constant");
+    let (constant, column) = (name(&mut section, "constant"), section.text("column"));
     let filename = section.text("filename");
     let mut found = Vec::new();
-    found.extend(constant.map(Naming::Constant));
     found.extend(column.map(Naming::Column));
-    let mut is_wrong = false;
+    let mut is_wrong = is_constant && constant.is_none();
+    found.extend(constant.map(Naming::Constant));
     if let Some(pattern) = filename {
         match regex_lite::Regex::new(&pattern) {
             Ok(pattern) => found.push(Naming::Filename(pattern)),

@@ -120,6 +120,28 @@ fn rows_without_a_time_are_counted_and_a_bad_one_counts_too() {
     assert_eq!(found[1].received_at.unwrap().to_string(), "1970-01-01T00:00:06Z");
 }
 
+/// Guarantees: what no device, site or tenant can be called is told; no row has it.
+#[test]
+fn constants_are_names() {
+    let long = "\u{3bc}".repeat(129);
+    for (text, key) in [
+        (LONG.replace("'beijing'", "''"), "site.constant"),
+        (LONG.replace("'beijing'", &format!("'{long}'")), "site.constant"),
+        (LONG.replace("{ filename = '^([A-Za-z]+)' }", "{ constant = '' }"), "device.constant"),
+        (
+            LONG.replace("{ filename = '^([A-Za-z]+)' }", r#"{ constant = "a\u0007" }"#),
+            "device.constant",
+        ),
+        (format!("tenant = ''\n{LONG}"), "tenant"),
+    ] {
+        let problems = Problems::default();
+        let mapping = Mapping::parse("m.toml", &text, &problems);
+        let told: Vec<String> = problems.take().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(told, [key], "{text}");
+        assert_eq!(mapping.is_none(), key == "device.constant");
+    }
+}
+
 #[test]
 fn a_file_that_does_not_fit_says_why() {
     let (long, air, problems) = (mapping(LONG), sample(AIR), Problems::default());

@@ -58,7 +58,12 @@ pub(super) fn merge(file: &str, text: &str, layers: &Layers, problems: &Problems
     overrides.extend(layers.flags.iter().map(|(key, value)| (key.clone(), value.clone(), FLAGS)));
     let mut lists: BTreeMap<&str, Shape> =
         LISTS.iter().map(|list| (*list, Shape::of(written.get(*list)))).collect();
-    let mut builder = Merger::builder().add_source(Layer(values(&written)));
+    // `config` reads a name as a path: `"mqtt.url" = …` would stand for the table `mqtt`, or for the list of that
+    // name, as it happens. Such a name is none of ours, and is only told.
+    let is_plain = |key: &str| !key.contains(['.', '[', ']']);
+    let named = written.iter().filter(|(key, _)| is_plain(key));
+    let layer = Layer(named.map(|(key, node)| (key.clone(), value(node))).collect());
+    let mut builder = Merger::builder().add_source(layer);
     let mut places = Places { written, overrides: BTreeMap::new() };
     for (key, value, place) in overrides {
         match locate(&key, &mut lists) {
@@ -82,8 +87,10 @@ pub(super) fn merge(file: &str, text: &str, layers: &Layers, problems: &Problems
     }
     // Every layer is in memory, so that nothing can fail; what is written would serve if it did.
     let merged = builder.build().ok().and_then(|merged| merged.collect().ok());
-    let tree = merged
+    let mut tree = merged
         .map_or_else(|| places.written.clone(), |merged| nodes(merged, Some(&places.written)));
+    let others = places.written.iter().filter(|(key, _)| !is_plain(key));
+    tree.extend(others.map(|(key, node)| (key.clone(), node.clone())));
     Merged { tree, places }
 }
 

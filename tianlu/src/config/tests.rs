@@ -291,6 +291,24 @@ fn a_syntax_error_does_not_hide_the_other_mistakes() {
     );
 }
 
+/// Scenario: a name at the top has a dot or a bracket in quotes.
+/// Guarantees: it is told as unknown, and changes nothing of the section that it looks like, each time.
+#[test]
+fn a_quoted_name_is_no_path() {
+    let bench = Bench::new();
+    let (least, _) = bench.read(LEAST);
+    for name in ["mqtt.url", "mqtt[0].url", "store.kind"] {
+        let text = format!("\"{name}\" = \"x\"\n{LEAST}");
+        for _ in 0..32 {
+            let (config, lines) = bench.read(&text);
+            assert_eq!(config, least);
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let told = format!("tianlu.toml:1: {name} = \"x\": unknown key `{name}`");
+            assert!(lines[0].starts_with(&told), "{lines:?}");
+        }
+    }
+}
+
 #[test]
 fn several_brokers_need_names_of_their_own() {
     let mqtt = "[[mqtt]]\nurl = \"mqtt://b\"\ntopics = \"tianlu/v1/#\"\n";

@@ -35,8 +35,8 @@ use filter::Filter;
 /// Least time between two looks at the outbox for each watcher that there is, so that many small publications make
 /// few chunks: an alert under load is seen at once where few watch, and many do not cost more than some.
 const PAUSE_OF_EACH: Duration = Duration::from_millis(5);
-/// Least and most of that pause.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// Most of that pause, however many watch.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Wait after the disk said no.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// The first bytes: they make the client see at once that it is connected; a lost one comes again after 3 s.
@@ -182,8 +182,7 @@ impl<D: Desk> Watcher<D> {
     fn pause(&self) -> Duration {
         let seats = self.app.options.limits.watchers_max;
         let taken = seats.saturating_sub(self.app.watchers.available_permits());
-        let (least, most) = PAUSES;
-        PAUSE_OF_EACH.saturating_mul(u32::try_from(taken).unwrap_or(u32::MAX)).clamp(least, most)
+        PAUSE_OF_EACH.saturating_mul(u32::try_from(taken).unwrap_or(u32::MAX)).min(PAUSE_MAX)
     }
 
     fn has_stopped(&self) -> bool {
