@@ -6,7 +6,7 @@ use telemetry::registry::Device as Registered;
 
 use crate::config::{ActiveConfig, Measurement};
 use crate::core::Pipeline;
-use crate::device::{Device, NO_MEASUREMENT, NO_PROFILE, device_hash};
+use crate::device::{Device, NO_MEASUREMENT, NO_PROFILE, NOT_ARMED, device_hash};
 use crate::intake::profile_of;
 use crate::outbox::OutboxRecord;
 use crate::reading::site_of;
@@ -60,7 +60,7 @@ impl Pipeline {
             if device.measurement == NO_MEASUREMENT {
                 continue;
             }
-            device.is_armed = false;
+            device.armed = NOT_ARMED;
             let hash = device.hash();
             let known = config.device(device.tenant(), device.name());
             let group = known.and_then(|known| known.group.as_deref());
@@ -72,7 +72,7 @@ impl Pipeline {
     }
 
     /// Keeps the states of rules that mean the same, ends the others.
-    fn carry_states(
+    pub(crate) fn carry_states(
         &mut self,
         place: (usize, u32),
         (config, carried): (&ActiveConfig, &[Option<u16>]),
@@ -134,7 +134,7 @@ impl Pipeline {
         };
         device.profile = profile;
         // The interval, and so the silence deadline, is the profile's.
-        device.is_armed = false;
+        device.armed = NOT_ARMED;
         self.watch(config, place);
         // Also where what it says now has no value, and so is not heard.
         self.arm(config, place);

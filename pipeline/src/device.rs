@@ -83,8 +83,8 @@ pub(crate) struct Device {
     pub(crate) profile: u16,
     /// Clock of liveness: 0 all sources, else source + 1.
     pub(crate) clock: u16,
-    /// Whether a silence deadline of this device waits in its clock's heap; derived.
-    pub(crate) is_armed: bool,
+    /// Which silence deadline of this device waits in its clock's heap: see [`armed_for`]; derived.
+    pub(crate) armed: u32,
     /// Which list of its shard says what rules watch this device; derived from the configuration.
     pub(crate) watching: u32,
     /// Live milliseconds of that clock when the device was last heard.
@@ -124,7 +124,7 @@ impl Device {
             measurement,
             profile,
             clock: 0,
-            is_armed: false,
+            armed: NOT_ARMED,
             watching: 0,
             heard_live_ms: 0,
             heard_at: NEVER,
@@ -223,13 +223,13 @@ impl Device {
     }
 
     /// Returns since when the device is silent: its newest reading, unless a silence was raised from it already
-    /// and something older came since; then when that came.
-    pub(crate) fn silent_since(&self) -> i64 {
-        let silent_from = self.rare.as_ref().map_or(NEVER, |rare| rare.silent_from);
-        if self.newest_at == silent_from {
-            self.heard_at.max(self.newest_at)
-        } else {
-            self.newest_at
+    /// and something older came since; then when that came. A silence that lasts (`is_silent`) keeps its beginning.
+    pub(crate) fn silent_since(&self, is_silent: bool) -> i64 {
+        match self.rare.as_ref().map_or(NEVER, |rare| rare.silent_from) {
+            NEVER => self.newest_at,
+            silent_from if is_silent => silent_from,
+            silent_from if self.newest_at <= silent_from => self.heard_at.max(self.newest_at),
+            _ => self.newest_at,
         }
     }
 
@@ -251,6 +251,15 @@ impl Device {
             + self.memory.heap_bytes()
             + rare
     }
+}
+
+/// The value of [`Device::armed`] where no deadline waits.
+pub(crate) const NOT_ARMED: u32 = 0;
+
+/// Returns what marks a deadline as the one that counts; one that was set before it is outdated.
+pub(crate) fn armed_for(due_ms: u64) -> u32 {
+    // The low half tells those of 49 days apart.
+    u32::try_from(due_ms & u64::from(u32::MAX)).map_or(1, |low| low.max(1))
 }
 
 /// Returns how many properties a measurement has.

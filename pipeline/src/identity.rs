@@ -126,6 +126,16 @@ impl Memory {
         if news { Verdict::Merge } else { Verdict::Duplicate }
     }
 
+    /// Returns by property which values of a time are remembered.
+    #[must_use]
+    pub fn known(&self, at: i64, properties: usize) -> SmallVec<[bool; 16]> {
+        let has = |entry: &Entry<'_>, property| pack::has_bit(entry.bits, property);
+        let entry = self.find(at, properties);
+        (0..properties)
+            .map(|property| entry.as_ref().is_some_and(|entry| has(entry, property)))
+            .collect()
+    }
+
     /// Remembers a reading of a time that is not remembered, forgetting the oldest beyond `most`.
     pub fn remember(&mut self, at: i64, seen: &[Option<Kept>], most: usize) {
         let mut packed: SmallVec<[u8; 128]> = SmallVec::new();

@@ -14,7 +14,7 @@ use crate::config::{ActiveConfig, UnknownDevice};
 use crate::core::{Pipeline, Recorded};
 use crate::letter::{Letter, PAYLOAD_KEPT_MAX, Subject};
 use crate::outbox::{Entry, EntryKind, OutboxRecord};
-use crate::record::{Origin, Redrive, Rejected, Uplink};
+use crate::record::{Origin, Redrive, Rejected, RejectedPoint, Uplink};
 
 /// Tenant of a topic that names none.
 pub(crate) const TENANT: &str = "default";
@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) site: Option<&'a str>,
     pub(crate) device: Option<&'a str>,
     pub(crate) is_batch: bool,
+    /// Of an element that is tried again: how many readings of its device stand before it in the uplink.
+    pub(crate) redriven_before: Option<i64>,
     /// Alerts are collected until the whole batch is judged.
     pub(crate) alerts_wait: bool,
     /// Shared by the letters of this uplink, made with the first of them.
@@ -90,6 +92,7 @@ impl Pipeline {
             site: recorded.site,
             device: Some(recorded.device),
             is_batch: false,
+            redriven_before: None,
             alerts_wait: false,
             origin: None,
         };
@@ -179,6 +182,7 @@ impl Pipeline {
             site: levels.site,
             device: levels.device,
             is_batch: decoded.is_batch,
+            redriven_before: None,
             alerts_wait: false,
             origin: None,
         };
@@ -212,10 +216,14 @@ impl Pipeline {
         at: u32,
         out: &mut OutboxRecord,
     ) {
-        let found = usize::try_from(at).ok().and_then(|at| decoded.elements.into_iter().nth(at));
-        let mut element =
-            found.unwrap_or_else(|| Element::Bad("the uplink no longer has this element".into()));
-        self.take_element(ctx, at, &mut element, out);
+        let mut elements = decoded.elements;
+        let place = usize::try_from(at).unwrap_or(usize::MAX).min(elements.len());
+        let (before, from) = elements.split_at_mut(place);
+        let mut gone = Element::Bad("the uplink no longer has this element".into());
+        let element = from.first_mut().unwrap_or(&mut gone);
+        let same = before.iter().filter(|other| named_alike(other, element)).count();
+        ctx.redriven_before = Some(i64::try_from(same).unwrap_or(i64::MAX));
+        self.take_element(ctx, at, element, out);
     }
 
     /// Takes an element; what is kept of it is moved out.
@@ -316,6 +324,7 @@ impl Pipeline {
 
     /// Notes the points that the store refused.
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
+        let mut devices = BatchDevices::default();
         for point in &rejected.points {
             // After a crash between this record and its cursor the store refuses the same points again.
             if self.letters.has_point((point.position, point.index)) {
@@ -326,11 +335,15 @@ impl Pipeline {
             let config = self.config.clone();
             let levels = config.as_ref().and_then(|config| config.route(&point.origin.topic));
             let (tenant, device, is_batch) = match (&levels, &config) {
-                (Some((profile, levels)), Some(config)) => (
-                    levels.tenant.unwrap_or(TENANT),
-                    levels.device.unwrap_or_default(),
-                    config.profile(*profile).is_some_and(|profile| profile.batch.is_some()),
-                ),
+                (Some((profile, levels)), Some(config)) => {
+                    let profile = config.profile(*profile).filter(|one| one.batch.is_some());
+                    let named = profile.and_then(|profile| devices.find(profile, point));
+                    (
+                        levels.tenant.unwrap_or(TENANT),
+                        named.or(levels.device).unwrap_or_default(),
+                        profile.is_some(),
+                    )
+                }
                 _ => ("", "", false),
             };
             let letter = Letter {
@@ -365,6 +378,37 @@ impl Pipeline {
             Subject::Reading | Subject::Point => self.account.readings_redriven += 1,
         }
         self.work(&uplink, Some(letter.subject), letter.redrive_element(), out);
+    }
+}
+
+/// Returns whether two elements of one uplink are readings of one device.
+fn named_alike(one: &Element, other: &Element) -> bool {
+    match (one, other) {
+        (Element::Reading(one), Element::Reading(other)) => one.device == other.device,
+        _ => false,
+    }
+}
+
+/// The devices that the elements of one uplink name: points of a batch are refused together.
+#[derive(Default)]
+struct BatchDevices {
+    position: u64,
+    names: Vec<Option<Box<str>>>,
+}
+
+impl BatchDevices {
+    /// Returns the device of a point, where its element names one.
+    fn find(&mut self, profile: &Profile, point: &RejectedPoint) -> Option<&str> {
+        if self.position != point.position {
+            let elements = decode(profile, &point.origin.payload).ok()?.elements;
+            let name = |element| match element {
+                Element::Reading(reading) => reading.device,
+                Element::Bad(_) => None,
+            };
+            self.names = elements.into_iter().map(name).collect();
+            self.position = point.position;
+        }
+        self.names.get(usize::try_from(point.element).ok()?)?.as_deref()
     }
 }
 

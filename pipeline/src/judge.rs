@@ -5,7 +5,7 @@ use telemetry::time::EventTime;
 
 use crate::config::ActiveConfig;
 use crate::core::Pipeline;
-use crate::device::Device;
+use crate::device::{Device, NOT_ARMED, armed_for};
 use crate::intake::Context;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::reading::Owner;
@@ -23,6 +23,7 @@ impl Pipeline {
         let received_at = ctx.uplink.received_at;
         let seen = Observed { sampled_at, received_at, values };
         let bound = ctx.config.rules.of_profile(usize::from(ctx.profile));
+        let mut has_spoken = false;
         for entry in watching.iter() {
             let Some(rule) = bound.get(usize::from(*entry)) else { continue };
             let Some(device) = self.device_mut(owner.place) else { return };
@@ -31,13 +32,22 @@ impl Pipeline {
             let alert = match rule.silence_ms_max() {
                 // A redrive is nothing that the device has just said.
                 Some(_) if ctx.redrive.is_some() => None,
-                Some(_) => rule.heard(&mut state, sampled_at, received_at),
+                Some(_) => {
+                    let ended = rule.heard(&mut state, sampled_at, received_at);
+                    has_spoken |= ended.is_some();
+                    ended
+                }
                 None => rule.judge(&mut state, &seen, &subject),
             };
             device.put_state(rule.rule_index(), state);
             if let Some(alert) = alert {
                 self.emit(&alert, index, out);
             }
+        }
+        // Of a rule whose silence has just ended no deadline waits, or only a later one of another rule.
+        if has_spoken && let Some(device) = self.device_mut(owner.place) {
+            device.armed = NOT_ARMED;
+            self.arm(ctx.config, owner.place);
         }
     }
 
@@ -48,13 +58,18 @@ impl Pipeline {
             let Some(watching) = self.watching(place) else { continue };
             let now = self.journal_time();
             let profile = self.device(place).map_or(0, |device| usize::from(device.profile));
+            let bound = config.rules.of_profile(profile);
+            let Some(since) = self.device(place).map(|device| {
+                let rules = watching.iter().filter_map(|entry| bound.get(usize::from(*entry)));
+                let mut silences = rules.filter(|rule| rule.silence_ms_max().is_some());
+                device.silent_since(silences.any(|rule| device.has_state(rule.rule_index())))
+            }) else {
+                continue;
+            };
             let mut raised_from = None;
             for entry in watching.iter() {
-                let Some(rule) = config.rules.of_profile(profile).get(usize::from(*entry)) else {
-                    continue;
-                };
+                let Some(rule) = bound.get(usize::from(*entry)) else { continue };
                 let Some(device) = self.device_mut(place) else { break };
-                let since = device.silent_since();
                 let newest_at = EventTime::from_nanos(since);
                 let silence = Silence {
                     newest_at,
@@ -84,13 +99,13 @@ impl Pipeline {
             let clocks = self.shards.get(shard).map_or(0, crate::shard::Shard::clocks);
             for clock in 0..clocks {
                 let live_ms = self.clocks.live_ms(clock);
-                while let Some(at) =
+                while let Some((due_ms, at)) =
                     self.shards.get_mut(shard).and_then(|held| held.pop_due(clock, live_ms))
                 {
                     let Some(device) = self.device_mut((shard, at)) else { continue };
-                    // An entry of a clock that the device has left is outdated: it was armed anew since.
-                    if device.clock == clock && device.is_armed {
-                        device.is_armed = false;
+                    // Another entry is outdated: the device has left this clock, or was armed anew since.
+                    if device.clock == clock && device.armed == armed_for(due_ms) {
+                        device.armed = NOT_ARMED;
                         due.push(((shard, at), live_ms));
                     }
                 }
@@ -112,10 +127,10 @@ impl Pipeline {
         device.heard_live_ms = live_ms;
         device.clock = clock;
         // An entry that waits is checked when it is due, and waits on then: one heap operation an interval.
-        if device.is_armed && !moved {
+        if device.armed != NOT_ARMED && !moved {
             return;
         }
-        device.is_armed = false;
+        device.armed = NOT_ARMED;
         if let Some(config) = self.config.clone() {
             self.arm(&config, place);
         }

@@ -87,6 +87,8 @@ pub const PAYLOAD_KEPT_MAX: usize = 64 << 10;
 const PAYLOADS_UNTIL: usize = 1 << 20;
 /// Largest payload in an outbox record; base64 makes four bytes of three.
 const PAYLOAD_WRITTEN_MAX: usize = 8 << 20;
+/// Bytes of an outbox record from which letters have no names in it either.
+const NAMES_UNTIL: usize = 8 << 20;
 
 impl Letter {
     /// Returns the letter's id: the position that set it aside and its number there.
@@ -103,7 +105,8 @@ impl Letter {
 
     /// Writes the letter as one JSON line, without its newline.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        self.write_line(out, STANDARD.encode(&self.origin.payload));
+        let payload_base64 = STANDARD.encode(&self.origin.payload);
+        write_line(out, &Line { payload_base64, ..self.line() });
     }
 
     /// Writes the letter at the end of an outbox record, where it serves replays. Each letter of an uplink holds all of
@@ -112,11 +115,18 @@ impl Letter {
     pub(crate) fn write_entry(&self, record: &mut Vec<u8>) {
         let payload = &self.origin.payload;
         let fits = record.len() < PAYLOADS_UNTIL && payload.len() <= PAYLOAD_WRITTEN_MAX;
-        self.write_line(record, if fits { STANDARD.encode(payload) } else { String::new() });
+        let payload = if fits { STANDARD.encode(payload) } else { String::new() };
+        // Ten thousand long names would make a record that no log takes.
+        let line = Line { payload_base64: payload, ..self.line() };
+        let is_long = record.len() >= NAMES_UNTIL;
+        write_line(
+            record,
+            &if is_long { Line { topic: "", tenant: None, device: None, ..line } } else { line },
+        );
     }
 
-    fn write_line(&self, out: &mut Vec<u8>, payload_base64: String) {
-        let line = Line {
+    fn line(&self) -> Line<'_> {
+        Line {
             id: self.id(),
             received_at: IngestTime::from_nanos(self.origin.received_at_nanos).to_string(),
             topic: &self.origin.topic,
@@ -125,12 +135,9 @@ impl Letter {
             element: (self.is_batch && self.subject != Subject::Uplink).then_some(self.element),
             reason: self.reason.code(),
             detail: &self.detail,
-            payload_base64,
-        };
-        let written = serde_json::to_writer(out, &line);
-        debug_assert!(written.is_ok(), "JSON into memory cannot fail");
+            payload_base64: String::new(),
+        }
     }
-
     fn bytes(&self) -> u64 {
         let text = self.origin.payload.len() + self.origin.topic.len() + self.detail.len() + 128;
         u64::try_from(text).unwrap_or(u64::MAX)
@@ -139,6 +146,11 @@ impl Letter {
     fn owner(&self) -> String {
         format!("{}\n{}", self.tenant, self.device)
     }
+}
+
+fn write_line(out: &mut Vec<u8>, line: &Line<'_>) {
+    let written = serde_json::to_writer(out, line);
+    debug_assert!(written.is_ok(), "JSON into memory cannot fail");
 }
 
 /// Reads the id of a letter.
@@ -201,17 +213,15 @@ impl Letters {
 
     fn over_bound(&self, owner: &str) -> Option<(u64, u32)> {
         let device = self.of_device.get(owner)?;
-        let too_many =
-            device.bytes > self.limits.device_bytes_max || self.bytes > self.limits.bytes_max;
-        if !too_many {
-            return None;
+        let has_others = device.keys.len() > 1;
+        if self.bytes > self.limits.bytes_max {
+            // A device with one letter only gives way to nobody older than itself: then the oldest of all goes.
+            let oldest = || self.open.keys().next().copied();
+            return device.keys.front().copied().filter(|_| has_others).or_else(oldest);
         }
-        // A device with one letter only gives way to nobody older than itself: then the oldest of all goes.
-        if device.keys.len() > 1 {
-            device.keys.front().copied()
-        } else {
-            self.open.keys().next().copied()
-        }
+        // One letter alone may be longer than what a device may have; no other device pays for it.
+        let is_over = has_others && device.bytes > self.limits.device_bytes_max;
+        device.keys.front().copied().filter(|_| is_over)
     }
 
     /// Takes an open letter out. `None`: it is not open, so that trying it again does nothing.
@@ -335,6 +345,17 @@ mod tests {
             letters.after(Some((2, 0))).map(|letter| letter.key.0).collect::<Vec<_>>(),
             [18, 19]
         );
+    }
+
+    /// Guarantees: a letter beyond what one device may have costs no other device one of its own.
+    #[test]
+    fn one_letter_too_long_stays_alone() {
+        let mut letters = Letters::new(LetterLimits { bytes_max: 10_000, device_bytes_max: 3_000 });
+        assert_eq!(letters.add(letter(1, "good", 1000)), 0);
+        assert_eq!(letters.add(letter(2, "faulty", 4000)), 0);
+        assert_eq!(letters.add(letter(3, "faulty", 1000)), 1);
+        let open: Vec<u64> = letters.iter().map(|letter| letter.key.0).collect();
+        assert_eq!(open, [1, 3]);
     }
 
     #[test]

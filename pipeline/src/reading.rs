@@ -13,7 +13,7 @@ use crate::account::Reason;
 use crate::clock::clock_of;
 use crate::config::UnknownDevice;
 use crate::core::Pipeline;
-use crate::device::{Device, NO_MEASUREMENT, device_hash};
+use crate::device::{Device, NO_MEASUREMENT, NOT_ARMED, device_hash};
 use crate::intake::{Context, Fault, SITE, marker};
 use crate::letter::Subject;
 use crate::newest::Draft;
@@ -84,6 +84,7 @@ impl Pipeline {
         }
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let owner = Owner { place: self.place_of(ctx, name, known), known };
+        self.follow_site(ctx, &owner, out);
         let stamp = self.stamp(profile, reading, ctx, owner.place);
         self.count(&owner, reading);
         if reading.observations.iter().all(|seen| seen.value.is_none()) {
@@ -115,6 +116,14 @@ impl Pipeline {
                 );
             }
             Fate::News => self.keep(ctx, &owner, (index, reading, stamp), out),
+            Fate::More(known) => {
+                // A value that is there already is not missing, whatever this reading lacks.
+                reading.observations.retain(|one| {
+                    let is_known = ctx.slot(one.property).and_then(|slot| known.get(slot).copied());
+                    one.value.is_some() || is_known != Some(true)
+                });
+                self.keep(ctx, &owner, (index, reading, stamp), out);
+            }
         }
     }
 
@@ -139,9 +148,30 @@ impl Pipeline {
         }
         let device =
             Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
+        // Also one that is known by a redrive alone: it could not be heard before.
+        let device = Device { heard_live_ms: self.clocks.live_ms(0), ..device };
         let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
         self.watch(ctx.config, place);
         place
+    }
+
+    /// Notes that a device has moved: its topic names another site, and the registry none. Alerts of rules that do
+    /// not watch it there end.
+    fn follow_site(&mut self, ctx: &Context<'_>, owner: &Owner<'_>, out: &mut OutboxRecord) {
+        // What is tried again tells where the device once was.
+        let Some(site) = ctx.site.filter(|_| ctx.redrive.is_none()) else { return };
+        let is_placed = owner.known.is_some_and(|known| known.site.is_some());
+        let has_moved = self.device(owner.place).is_some_and(|device| device.site() != site);
+        if !has_moved || is_placed {
+            return;
+        }
+        let Some(device) = self.device_mut(owner.place) else { return };
+        device.set_site(site);
+        device.armed = NOT_ARMED;
+        let same = ctx.config.rules.carried_into(&ctx.config.rules);
+        self.carry_states(owner.place, (ctx.config, &same), out);
+        self.watch(ctx.config, owner.place);
+        self.arm(ctx.config, owner.place);
     }
 
     /// Applies the time policy: where the point stands, and what is wrong with its time.
@@ -156,8 +186,9 @@ impl Pipeline {
         match judge_time(&profile.time, reading.sampled_at, received_at) {
             Ok(at) => Stamp { at_nanos: at.as_nanos(), flag: None, sampled_at_raw: None },
             Err(flag) => {
-                let before =
-                    self.device(place).map_or(0, |device| device.stamped_in(self.position));
+                let stamped =
+                    || self.device(place).map_or(0, |device| device.stamped_in(self.position));
+                let before = ctx.redriven_before.unwrap_or_else(stamped);
                 Stamp {
                     at_nanos: received_at.as_nanos().saturating_add(before),
                     flag: Some(flag),
@@ -184,7 +215,7 @@ impl Pipeline {
     fn hear(&mut self, ctx: &Context<'_>, place: (usize, u32)) {
         // A redrive is nothing that the device has just said.
         if ctx.redrive.is_some() {
-            if let Some(false) = self.device(place).map(|device| device.is_armed) {
+            if self.device(place).is_some_and(|device| device.armed == NOT_ARMED) {
                 self.arm(ctx.config, place);
             }
             return;
@@ -217,7 +248,8 @@ impl Pipeline {
                 timed_fate(device, stamp.at_nanos, &seen, (most, replaces))
             }
             Some(device) => {
-                untimed_fate(device, reading.sequence, &seen, (most, ctx.uplink.received_at))
+                let uplink = (most, replaces, ctx.uplink.received_at);
+                untimed_fate(device, reading.sequence, &seen, uplink)
             }
             None => Fate::News,
         };

@@ -1,5 +1,6 @@
 //! Whether a reading is news, by what the device's memory says.
 
+use smallvec::SmallVec;
 use telemetry::hash::hash64;
 use telemetry::time::IngestTime;
 
@@ -13,6 +14,8 @@ const UNTIMED_NANOS: i64 = 600_000_000_000;
 /// What becomes of a reading after the memory was asked.
 pub(crate) enum Fate {
     News,
+    /// More of a reading that is remembered: by slot, which values were known before.
+    More(SmallVec<[bool; 16]>),
     Duplicate,
     Conflict(usize),
 }
@@ -29,8 +32,9 @@ pub(crate) fn timed_fate(
             Fate::News
         }
         Verdict::Merge => {
+            let known = device.memory.known(at, seen.kept().len());
             device.memory.merge(at, seen.kept());
-            Fate::News
+            Fate::More(known)
         }
         // What the store refused is not there: the repaired reading takes its place.
         Verdict::Conflict { .. } if replaces => {
@@ -48,7 +52,7 @@ pub(crate) fn untimed_fate(
     device: &mut Device,
     sequence: Option<i64>,
     seen: &Seen,
-    (most, received_at): (usize, IngestTime),
+    (most, replaces, received_at): (usize, bool, IngestTime),
 ) -> Fate {
     let Some(sequence) = sequence else { return Fate::News };
     let (content, received_at) = (hash64(seen.packed()), received_at.as_nanos());
@@ -60,7 +64,8 @@ pub(crate) fn untimed_fate(
         untimed.pop_front();
     }
     if untimed.iter().any(|known| known.sequence == sequence && known.content == content) {
-        return Fate::Duplicate;
+        // What the store refused is not there.
+        return if replaces { Fate::News } else { Fate::Duplicate };
     }
     if untimed.len() >= most.max(1) {
         untimed.pop_front();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashTable};
 
 use crate::config::ActiveConfig;
-use crate::device::{Device, NEVER, NO_PROFILE};
+use crate::device::{Device, NEVER, NO_PROFILE, armed_for};
 
 /// One shard: a plain struct without locks. Which devices it holds is decided by the partition key alone.
 #[derive(Debug, Default)]
@@ -111,18 +111,18 @@ impl Shard {
             heap.push(Reverse((due, at)));
         }
         if let Some(device) = self.get_mut(at) {
-            device.is_armed = true;
+            device.armed = armed_for(due);
         }
     }
 
-    /// Takes the next device whose silence may be long enough at `live_ms` of a clock.
-    pub(crate) fn pop_due(&mut self, clock: u16, live_ms: u64) -> Option<u32> {
+    /// Takes the next deadline that is over at `live_ms` of a clock: when it was due, and whose.
+    pub(crate) fn pop_due(&mut self, clock: u16, live_ms: u64) -> Option<(u64, u32)> {
         let heap = self.silence.get_mut(usize::from(clock))?;
         let Reverse((due, _)) = heap.peek()?;
         if *due > live_ms {
             return None;
         }
-        heap.pop().map(|Reverse((_, at))| at)
+        heap.pop().map(|Reverse(deadline)| deadline)
     }
 
     pub(crate) fn clocks(&self) -> u16 {

@@ -40,13 +40,16 @@ impl ConfigSource for One {
     }
 }
 
-fn results(payload: &[u8]) -> OutboxRecord {
+fn results(topic: &str, payload: &[u8]) -> OutboxRecord {
     let file = SourceFile { name: "gateway.toml".to_owned(), text: BATCH.to_owned() };
     let bundle = Bundle {
         profiles: vec![file],
         rules: Vec::new(),
         registry: None,
-        uplinks: vec![Route { topic: "gw/{device}".to_owned(), profile: "gateway".to_owned() }],
+        uplinks: vec![Route {
+            topic: "{tenant}/{site}/{device}".to_owned(),
+            profile: "gateway".to_owned(),
+        }],
         unknown: UnknownDevice::Accept,
         identity_memory: 8,
         max_payload: vec![16 << 20],
@@ -56,13 +59,8 @@ fn results(payload: &[u8]) -> OutboxRecord {
     let mut out = OutboxRecord::default();
     let at = IngestTime::from_nanos(START);
     let hash = config.0.hash.clone();
-    let uplink = Uplink {
-        source: 0,
-        received_at: at,
-        topic: "gw/g1",
-        payload,
-        full_len: payload.len() as u64,
-    };
+    let uplink =
+        Uplink { source: 0, received_at: at, topic, payload, full_len: payload.len() as u64 };
     let records = [
         Record::ConfigActivated(ConfigActivated { at_nanos: START, hash }),
         Record::Uplink(uplink),
@@ -75,16 +73,24 @@ fn results(payload: &[u8]) -> OutboxRecord {
     out
 }
 
-/// Scenario: a batch of 300 KB whose elements are nearly all bad, and one with as many elements as may be.
+/// Scenario: a batch of 300 KB whose elements are nearly all bad, one with as many elements as may be, and such a one
+/// of a topic with the longest names there may be, each character of which JSON writes as two.
 /// Guarantees: the good point is there, each bad element has its letter, and all of it fits a segment.
 #[test]
 fn many_bad_elements_leave_room_for_the_good_ones() {
-    for (bad, filling) in [(60, 5_000), (9_999, 20), (1, 15_000_000)] {
+    let long = "\"".repeat(256);
+    let longest = format!("{long}/{long}/{long}");
+    for (bad, filling, topic) in [
+        (60, 5_000, "default/s1/g1"),
+        (9_999, 20, "default/s1/g1"),
+        (1, 15_000_000, "default/s1/g1"),
+        (9_999, 1, &longest),
+    ] {
         let filler = "x".repeat(filling);
         let element = format!(r#""{filler}","#);
         let good = format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000);
         let payload = format!(r#"{{"readings":[{}{good}]}}"#, element.repeat(bad));
-        let out = results(payload.as_bytes());
+        let out = results(topic, payload.as_bytes());
         assert!(out.bytes().len() < SEGMENT, "{bad} bad elements make {}", out.bytes().len());
         let kinds: Vec<EntryKind> =
             Entries::of(out.bytes()).unwrap().map(|entry| entry.kind).collect();

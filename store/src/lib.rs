@@ -46,6 +46,7 @@ pub use batch::{Batch, BatchBuilder, BatchLimits, Entry, EntryKey};
 pub use delivery::Backoff;
 pub use error::{Place, ReadError, Remedy, WriteError};
 pub use influx::{BucketState, Influx, InfluxOptions, InfluxReader, InfluxWriter, OpenError};
+pub use link::install_tls_provider;
 pub use outcome::{Outcome, RejectReason, Rejected};
 pub use readiness::Readiness;
 

@@ -70,13 +70,18 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Installs the process's TLS provider where there is none yet: no HTTP client can be made without.
+pub fn install_tls_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster; then theirs stands.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+}
+
 impl Link {
     pub(crate) fn open(options: &InfluxOptions) -> Result<Self, OpenError> {
         let base = check_url(&options.url)?;
-        // A second call fails where the binary was first; either way there is a provider.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            drop(rustls::crypto::ring::default_provider().install_default());
-        }
+        install_tls_provider();
         let mut builder = Client::builder();
         if is_loopback(&base) {
             // A proxy of the environment cannot mean this machine's own loopback.

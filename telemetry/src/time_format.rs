@@ -130,6 +130,9 @@ impl TimeFormat {
         let whole = saturate(number.trunc()).saturating_mul(each);
         #[expect(clippy::cast_precision_loss, reason = "at most 1e9")]
         let rest = saturate((number.fract() * each as f64).round());
+        // Of a time of today the digits behind the microseconds are none of the number as it was written.
+        let is_exact = whole.unsigned_abs() < 1 << f64::MANTISSA_DIGITS;
+        let rest = if is_exact { rest } else { (rest + rest.signum() * 500) / 1000 * 1000 };
         Some(EventTime::from_nanos(whole.saturating_add(rest)))
     }
 
@@ -140,13 +143,31 @@ impl TimeFormat {
         match self {
             Self::UnixS | Self::UnixMs | Self::UnixUs | Self::UnixNs => match text.parse() {
                 Ok(whole) => self.of_int(whole),
-                Err(_) => self.of_float(text.parse().ok()?),
+                Err(_) => self.of_decimal(text).or_else(|| self.of_float(text.parse().ok()?)),
             },
             Self::Rfc3339(zone) => rfc3339(text, zone.as_ref()),
             Self::Pattern(pattern, zone) => {
                 by_pattern(&strtime::parse(&**pattern, text).ok()?, zone.as_ref())
             }
         }
+    }
+
+    /// Reads digits, a point and digits, to the nanosecond.
+    fn of_decimal(&self, text: &str) -> Option<EventTime> {
+        let (whole, fraction) = text.split_once('.')?;
+        let each = self.nanos_each()?;
+        let nanos = whole.parse::<i64>().ok()?.saturating_mul(each);
+        if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let mut rest = 0;
+        let mut place = each / 10;
+        for digit in fraction.bytes() {
+            rest += i64::from(digit - b'0') * place;
+            place /= 10;
+        }
+        let rest = if whole.starts_with('-') { -rest } else { rest };
+        Some(EventTime::from_nanos(nanos.saturating_add(rest)))
     }
 
     fn nanos_each(&self) -> Option<i64> {
@@ -169,6 +190,12 @@ fn rfc3339(text: &str, zone: Option<&Zone>) -> Option<EventTime> {
 
 fn by_pattern(read: &BrokenDownTime, zone: Option<&Zone>) -> Option<EventTime> {
     match read.to_timestamp() {
+        // A fraction beside `%s` stands for itself.
+        Ok(at) if read.timestamp().is_some() => {
+            let nanos = i64::from(read.subsec_nanosecond().unwrap_or(0));
+            let fraction = if at.subsec_nanosecond() == 0 { nanos } else { 0 };
+            Some(EventTime::from_nanos(event(at).as_nanos().saturating_add(fraction)))
+        }
         Ok(at) => Some(event(at)),
         Err(_) => zone?.at(read.to_datetime().ok()?),
     }
@@ -206,6 +233,10 @@ mod tests {
         let cases = [
             ("unix_ms", "", "1763856000000", "2025-11-23T00:00:00Z"),
             ("unix_s", "", "1763856000.25", "2025-11-23T00:00:00.25Z"),
+            ("unix_s", "", "1763856000.123", "2025-11-23T00:00:00.123Z"),
+            ("unix_s", "", "1763856000.123456789", "2025-11-23T00:00:00.123456789Z"),
+            ("unix_s", "", "-0.25", "1969-12-31T23:59:59.75Z"),
+            ("unix_ms", "", "1763856000000.5", "2025-11-23T00:00:00.0005Z"),
             ("unix_us", "", "1763856000000001", "2025-11-23T00:00:00.000001Z"),
             ("rfc3339", "", "2013-03-01T08:00:00+08:00", "2013-03-01T00:00:00Z"),
             ("rfc3339", "Europe/Rome", "2004-03-10T18:00:00", "2004-03-10T17:00:00Z"),
@@ -220,6 +251,7 @@ mod tests {
             ("%Y-%m-%d", "UTC", "2012-12-31", "2012-12-31T00:00:00Z"),
             ("%Y-%m-%dT%H:%M:%S%z", "", "2020-01-01T00:00:00+0100", "2019-12-31T23:00:00Z"),
             ("%s", "", "1763856000", "2025-11-23T00:00:00Z"),
+            ("%s%.f", "", "1763856000.125", "2025-11-23T00:00:00.125Z"),
         ];
         for (pattern, zone, text, expected) in cases {
             let at = format(pattern, zone).of_text(text).map(|at| at.to_string());

@@ -104,16 +104,36 @@ impl Conversion {
     #[must_use]
     pub fn apply(&self, value: f64) -> Option<f64> {
         // Two roundings on purpose: a fused one would differ where the machine has none (T3).
-        let converted = round_12(value * self.scale + self.offset);
+        let converted = round_12(sum(value * self.scale, self.offset));
         converted.is_finite().then_some(converted)
     }
 
     /// Converts back. `None` where the result is not finite.
     #[must_use]
     pub fn invert(&self, value: f64) -> Option<f64> {
-        let converted = round_12((value - self.offset) / self.scale);
+        let converted = round_12(sum(value, -self.offset) / self.scale);
         converted.is_finite().then_some(converted)
     }
+}
+
+/// Adds; where most digits of both cancel, those that are left and say nothing are rounded away: 32 °F are 0 °C.
+fn sum(a: f64, b: f64) -> f64 {
+    let (sum, larger) = (a + b, a.abs().max(b.abs()));
+    if sum.abs() >= larger * 0.1 || !larger.is_finite() {
+        return sum;
+    }
+    rounded_like(sum, larger).unwrap_or(sum)
+}
+
+/// Rounds to the place of the twelfth digit of `larger`, alike on every machine.
+fn rounded_like(value: f64, larger: f64) -> Option<f64> {
+    let mut written = Digits::default();
+    write!(written, "{larger:.11e}").ok()?;
+    let exponent: i32 = written.as_str()?.split_once('e')?.1.parse().ok()?;
+    let decimals = usize::try_from(11 - exponent).ok()?;
+    let mut written = Digits::default();
+    write!(written, "{value:.decimals$}").ok()?;
+    written.as_str()?.parse().ok()
 }
 
 /// Rounds to 12 significant decimal digits, exactly and alike on every machine.
@@ -121,18 +141,24 @@ impl Conversion {
 /// Twelve digits are far beyond any sensor, and hide that `23.1 * 0.01` is not `0.231` in binary.
 #[must_use]
 pub fn round_12(value: f64) -> f64 {
-    let mut text = Digits { bytes: [0; 32], len: 0 };
+    let mut text = Digits::default();
     if write!(text, "{value:.11e}").is_err() {
         return value;
     }
-    let written = text.bytes.get(..text.len).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    written.and_then(|written| written.parse().ok()).unwrap_or(value)
+    text.as_str().and_then(|written| written.parse().ok()).unwrap_or(value)
 }
 
 /// A text on the stack: conversion is on the hot path.
+#[derive(Default)]
 struct Digits {
     bytes: [u8; 32],
     len: usize,
+}
+
+impl Digits {
+    fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(..self.len)?).ok()
+    }
 }
 
 impl fmt::Write for Digits {
@@ -164,6 +190,11 @@ mod tests {
             (14.2, "C", "F", 57.56),
             (288.28, "K", "C", 15.13),
             (-40.0, "F", "C", -40.0),
+            (32.0, "F", "C", 0.0),
+            (31.9, "F", "C", -0.055_555_555_6),
+            (273.15, "K", "C", 0.0),
+            (273.151, "K", "C", 0.001),
+            (273.1501, "K", "C", 0.0001),
             (0.0, "C", "K", 273.15),
             (36.0, "km/h", "m/s", 10.0),
             (64.375, "mph", "km/h", 103.601_52),

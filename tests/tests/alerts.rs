@@ -6,6 +6,7 @@ use std::time::Duration;
 use proof::influx::Influx;
 use proof::letters::text;
 use proof::mosquitto::Mosquitto;
+use proof::place::free_port;
 use proof::publisher::Publisher;
 use proof::sample::Sample;
 use proof::signature::expected;
@@ -170,4 +171,18 @@ fn notifiers_take_what_is_severe_enough() {
     assert_eq!(text(&alert(&delivered[0]), "rule"), "severe");
     assert_eq!(hook.deliveries().len(), 1);
     drop(service);
+}
+
+/// Scenario: listener, embedded history and a webhook, so that nothing else in the process speaks HTTP to others.
+/// Guarantees: it starts, the alert reaches the webhook, and it ends in order.
+#[test]
+fn a_webhook_needs_no_other_store_or_broker() {
+    let hook = Webhook::start();
+    let address = format!("127.0.0.1:{}", free_port());
+    let listener = format!("[listener]\nbind = \"{address}\"");
+    let work = Work::new().section(&listener).rule("soil-dry", DRY).webhook(&hook.url(), "");
+    let service = Tianlu::ready(&work);
+    Publisher::new(&address, "p1").send(&[sample("d1", now_ms() - 60_000, 110).uplink()]);
+    assert_eq!(text(&alert(&hook.wait(1, SHORTLY)[0]), "state"), "firing");
+    assert!(service.terminate().success());
 }

@@ -2,6 +2,7 @@
 
 use proof::letters::{list, text};
 use proof::tianlu::{Ran, run};
+use proof::webhook::{Answer, Webhook};
 use proof::work::{DRY, SOIL, Work};
 use serde_json::Value;
 
@@ -169,4 +170,26 @@ fn the_environment_counts_over_the_file() {
     drop(check("30d").ended(0));
     let ran = check("one day").ended(2);
     assert!(ran.stdout.contains("environment") && ran.stdout.contains("one day"), "{}", ran.stdout);
+}
+
+/// Scenario: what answers at the store's address is a web server of another kind.
+/// Guarantees: the check names the address and the path that is missing.
+#[test]
+fn what_is_no_store_is_told() {
+    let server = Webhook::start();
+    server.answer(Answer::Status(404));
+    let url = server.url();
+    let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
+    let ran = check(&good(), &["--set", &format!("store.url={base}")]).ended(2);
+    let told = ran.stdout.lines().find(|line| line.contains("/api/v2/write"));
+    assert!(told.is_some_and(|line| line.contains(base)), "{}", ran.stdout);
+}
+
+/// Scenario: a topic without a device, of a profile whose uplinks name none.
+/// Guarantees: it is told before every reading is set aside.
+#[test]
+fn a_route_without_a_device_is_told() {
+    let work = good().section("[[uplinks]]\ntopic = \"tianlu/yard/+\"\nprofile = \"soil-5in1\"");
+    let ran = check(&work, &["--offline"]).ended(2);
+    assert!(ran.stdout.contains("tianlu/yard/+"), "{}", ran.stdout);
 }

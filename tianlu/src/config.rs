@@ -34,8 +34,17 @@ pub use settings::{
     NotifierTarget, Protocol, Store, Tls, UnknownDevices, UplinkRoute,
 };
 
+/// A profile that a route may refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownProfile {
+    /// Its name.
+    pub name: String,
+    /// Whether uplinks of this profile name their devices, as far as it can be read.
+    pub may_name_devices: bool,
+}
+
 /// Names the profiles that folders hold.
-pub type ProfilesIn<'a> = Option<&'a mut dyn FnMut(&Dirs) -> Vec<String>>;
+pub type ProfilesIn<'a> = Option<&'a mut dyn FnMut(&Dirs) -> Vec<KnownProfile>>;
 
 impl Config {
     /// Reads a configuration from the text of its file; `path` tells its name and the folder that its

@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{DemoArgs, GOOD};
-use crate::run::{fail, received};
+use crate::run::{block_on, fail, received};
 use crate::{check, out};
 
 use folder::{BegunWith, Folder};
@@ -51,12 +51,8 @@ pub fn demo(args: &DemoArgs, lang: Lang) -> ExitCode {
         Ok(prepared) => prepared,
         Err(problems) => return check::refuse(&problems, lang),
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args, &folder, scene, lang)),
-        Err(error) => fail(&error.to_string(), lang),
-    };
+    let served = block_on(serve(args, &folder, scene, lang));
+    let code = served.unwrap_or_else(|error| fail(&error.to_string(), lang));
     drop(folder);
     code
 }

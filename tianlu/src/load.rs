@@ -13,7 +13,7 @@ use telemetry::profile::Profile;
 use telemetry::registry::Registry;
 use telemetry::text::say;
 
-use crate::config::{Config, Dirs, Layers, no_profile};
+use crate::config::{Config, Dirs, KnownProfile, Layers, no_profile};
 
 use files::Found;
 pub use files::{SourceKind, SourceText};
@@ -64,7 +64,7 @@ fn read(path: &Path, layers: &Layers, problems: &Problems) -> Option<Loaded> {
         profile_files = files::below(dirs, SourceKind::Profile, base, problems);
         (profiles, stand_ins) = self::profiles(&profile_files, problems);
         names = profile_names(&profile_files);
-        names.clone()
+        names.iter().map(|name| known_profile(name, &profiles)).collect()
     };
     let config = Config::parse(path, &text, layers, Some(&mut profiles_in), problems);
     let registry_file = config.devices.file.as_deref();
@@ -133,6 +133,17 @@ fn profiles(found: &[Found], problems: &Problems) -> (Vec<Profile>, Vec<Profile>
         }
     }
     (by_name.into_values().map(|(profile, _)| profile).collect(), stand_ins)
+}
+
+fn known_profile(name: &str, profiles: &[Profile]) -> KnownProfile {
+    let profile = profiles.iter().find(|profile| profile.name == name);
+    // Of one with a problem nothing is known.
+    let may_name_devices =
+        profile.and_then(|profile| profile.batch.as_ref()).map(|batch| batch.device.is_some());
+    KnownProfile {
+        name: name.to_owned(),
+        may_name_devices: may_name_devices.unwrap_or(profile.is_none()),
+    }
 }
 
 /// Returns the names that profiles bear, also of those with problems: whoever refers to one of them made

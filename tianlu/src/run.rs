@@ -1,5 +1,6 @@
 //! `run`: the service, from the checked configuration to its orderly end.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use store::InfluxOptions;
 use store::history::HistoryOptions;
 use telemetry::problem::{Problem, chain};
 use telemetry::text::{Lang, say};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{FAILED, GOOD};
@@ -39,12 +41,25 @@ pub fn run(loaded: &Loaded, layers: &Layers, lang: Lang) -> ExitCode {
         Err(Refused::Problems(problems)) => return check::refuse(&problems, lang),
         Err(Refused::Failed(error)) => return fail(&error, lang),
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings, (&loaded.config.file, layers), lang)),
-        Err(error) => fail(&error.to_string(), lang),
+    let served = block_on(serve(settings, (&loaded.config.file, layers), lang));
+    served.unwrap_or_else(|error| fail(&error.to_string(), lang))
+}
+
+/// Runs a command to its end, on a runtime of its own. Nothing is waited for then, also where it panics: a service that
+/// did not start has threads that would go on for ever.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    struct Ends(Option<Runtime>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            if let Some(runtime) = self.0.take() {
+                runtime.shutdown_background();
+            }
+        }
     }
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let _ends = Ends(Some(runtime));
+    Ok(handle.block_on(work))
 }
 
 enum Refused {

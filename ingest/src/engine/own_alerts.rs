@@ -53,8 +53,12 @@ impl OwnAlerts {
             }
             tokio::select! {
                 () = tokio::time::sleep(STEP) => {}
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                _ = shutdown.wait_for(|stop| *stop) => break,
             }
+        }
+        // Nobody would end them later: what still lasts after the restart is told anew.
+        for rule in lasting.keys().copied().collect::<Vec<_>>() {
+            self.follow((rule, PATIENCE), None, &mut lasting).await;
         }
     }
 

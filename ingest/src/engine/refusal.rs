@@ -34,7 +34,13 @@ pub(crate) async fn refuse_all(
             tracing::error!(position, "the uplink of a refused point is not in the journal");
             continue;
         };
-        bytes += origin.payload.len();
+        let more = origin.payload.len() + origin.topic.len() + rejected.detail.len();
+        // Each point brings its whole uplink, and a record has a bound.
+        if !points.is_empty() && bytes + more > REJECTED_BYTES {
+            append(orders, std::mem::take(&mut points)).await;
+            bytes = 0;
+        }
+        bytes += more;
         points.push(RejectedPoint {
             position,
             index: rejected.key.index,
@@ -43,11 +49,6 @@ pub(crate) async fn refuse_all(
             detail: rejected.detail.to_string(),
             origin,
         });
-        // Each point brings its whole uplink, and a record has a bound.
-        if bytes >= REJECTED_BYTES {
-            append(orders, std::mem::take(&mut points)).await;
-            bytes = 0;
-        }
     }
     if !points.is_empty() {
         append(orders, points).await;

@@ -45,9 +45,11 @@ impl Watched {
         Self { source, part, name, link, acks, quiet_since: None }
     }
 
-    fn state(&mut self, now: Instant) -> SourceState {
+    /// `is_blocked`: nothing is taken in, so that what devices say waits somewhere.
+    fn state(&mut self, now: Instant, is_blocked: bool) -> SourceState {
         let connected = *self.link.borrow() == LinkState::Subscribed;
-        let is_quiet = connected && self.acks.unacked() * 2 < self.acks.window().max(1);
+        let has_few = self.acks.unacked() * 2 < self.acks.window().max(1);
+        let is_quiet = connected && has_few && !is_blocked;
         self.quiet_since = if is_quiet { Some(self.quiet_since.unwrap_or(now)) } else { None };
         let caught_up =
             self.quiet_since.is_some_and(|since| now.duration_since(since) >= CAUGHT_UP_AFTER);
@@ -85,8 +87,12 @@ pub async fn run(
         sources.iter().for_each(|source| source.report(&health));
         report_clock(&mut clock, &health);
         let now = Instant::now();
-        let states: Vec<SourceState> = sources.iter_mut().map(|source| source.state(now)).collect();
-        let elapsed_ms = u64::try_from(now.duration_since(last).as_millis()).unwrap_or(u64::MAX);
+        let is_blocked = health.has(Part::Disk) || health.has(Part::Journal);
+        let states: Vec<SourceState> =
+            sources.iter_mut().map(|source| source.state(now, is_blocked)).collect();
+        // Time that a tick has waited for the disk, or the process for its turn, is none to hear devices in.
+        let elapsed = now.duration_since(last).min(TICK * 2);
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         last = now;
         let tick = move |at: telemetry::time::IngestTime| {
             Record::Tick(Tick { at_nanos: at.as_nanos(), elapsed_ms, sources: states })
@@ -125,5 +131,40 @@ fn report_clock(clock: &mut JournalClock, health: &Health) {
             let message = say("ingest.clock.jumped", &[("seconds", &(apart / 10 * 10))]);
             health.report(Part::Clock, "host", message, say("ingest.clock.jumped.remedy", &[]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::AckToken;
+
+    #[derive(Debug)]
+    struct Idle;
+
+    impl Acknowledge for Idle {
+        fn acknowledge(&self, _: &[AckToken]) {}
+        fn send_again(&self) {}
+        fn unacked(&self) -> usize {
+            1
+        }
+        fn window(&self) -> usize {
+            1000
+        }
+    }
+
+    /// Guarantees: while nothing is taken in no device counts as silent, nor until ten seconds after.
+    #[test]
+    fn a_source_is_not_caught_up_while_intake_is_blocked() {
+        let (_link, subscribed) = watch::channel(LinkState::Subscribed);
+        let of = (SourceId(0), Part::Mqtt);
+        let mut source = Watched::new(of, String::new(), subscribed, Arc::new(Idle));
+        let start = Instant::now();
+        let mut caught_up = |seconds: u64, is_blocked: bool| {
+            source.state(start + Duration::from_secs(seconds), is_blocked).caught_up
+        };
+        let seen = [(0, false), (10, false), (11, true), (20, false), (29, false), (30, false)];
+        let seen: Vec<bool> = seen.map(|(at, is_blocked)| caught_up(at, is_blocked)).into();
+        assert_eq!(seen, [false, true, false, false, false, true]);
     }
 }

@@ -224,8 +224,10 @@ impl Writer {
                 scratch.clear();
                 scratch.extend_from_slice(&record.encode());
                 pending.bytes += scratch.len();
-                let position = self.append(record.kind(), scratch, 0);
-                pending.promises.push((position, done));
+                match self.append(record.kind(), scratch, 0) {
+                    Some(position) => pending.promises.push((position, done)),
+                    None => drop(done.send(Err(NotDurable))),
+                }
             }
             Order::Cut(position) => {
                 if let Err(error) = self.cut(position) {
@@ -247,8 +249,8 @@ impl Writer {
         cut
     }
 
-    /// Appends to the log's buffer; writes it first where it is full.
-    fn append(&mut self, kind: Kind, payload: &[u8], uplinks: u64) -> u64 {
+    /// Appends to the log's buffer; writes it first where it is full. `None`: the record does not fit.
+    fn append(&mut self, kind: Kind, payload: &[u8], uplinks: u64) -> Option<u64> {
         let (position, ordinal) = (self.position + 1, self.ordinal + uplinks);
         let record = Appended { kind: kind.code(), position, ordinal, payload };
         let mut appended = self.log.append(record);
@@ -256,10 +258,15 @@ impl Writer {
             appended = self.log.append(record);
         }
         match appended {
-            Ok(()) => (self.position, self.ordinal) = (position, ordinal),
-            Err(error) => tracing::error!(%error, "a record did not fit the journal"),
+            Ok(()) => {
+                (self.position, self.ordinal) = (position, ordinal);
+                Some(position)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a record did not fit the journal");
+                None
+            }
         }
-        position
     }
 
     /// Makes everything durable, then keeps the promises: acknowledgements and answers.

@@ -162,7 +162,7 @@ fn query(device: &DeviceSummary, question: &Question) -> RangeQuery {
 /// Returns the start of the window that holds a time: windows begin at multiples of the step since 1970.
 fn floor(at: EventTime, step: Duration) -> EventTime {
     let step = i64::try_from(step.as_nanos()).unwrap_or(i64::MAX).max(1);
-    EventTime::from_nanos(at.as_nanos() - at.as_nanos().rem_euclid(step))
+    EventTime::from_nanos(at.as_nanos().saturating_sub(at.as_nanos().rem_euclid(step)))
 }
 
 fn columns(start: EventTime, question: &Question) -> usize {

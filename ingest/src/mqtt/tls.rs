@@ -84,10 +84,7 @@ fn trusting(file: &Path) -> Result<ClientConfig, SetUpError> {
 }
 
 fn trusting_the_system() -> Result<ClientConfig, SetUpError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been faster; then theirs stands.
-        drop(ring::default_provider().install_default());
-    }
+    store::install_tls_provider();
     match TlsConfiguration::try_default_rustls() {
         Ok(TlsConfiguration::Rustls(config)) => Ok(ClientConfig::clone(&config)),
         Ok(TlsConfiguration::Simple { .. }) => Err(SetUpError::SystemRoots(Box::new(

@@ -98,7 +98,7 @@ impl fmt::Debug for WebhookSender {
 }
 
 impl WebhookSender {
-    /// Makes a sender. The process's TLS provider must be installed before.
+    /// Makes a sender.
     ///
     /// # Errors
     ///
@@ -108,6 +108,7 @@ impl WebhookSender {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(WebhookError::Url);
         }
+        store::install_tls_provider();
         let secret = target.secret_file.as_deref().map(read_secret).transpose()?;
         let mut builder = Client::builder()
             .user_agent(concat!("tianlu/", env!("CARGO_PKG_VERSION")))

@@ -8,8 +8,11 @@ use std::time::Duration;
 use super::simulate::{SimulateArgs, duration};
 use crate::config::Layers;
 use crate::out::Format;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use pipeline::Reason;
+use pipeline::letter::parse_letter_id;
 
 /// The command line.
 #[derive(Debug, Clone, Parser)]
@@ -121,6 +124,19 @@ impl ConfigArgs {
     pub fn layers(&self) -> Layers {
         Layers::of_process(self.set.clone())
     }
+}
+
+/// The reasons of dead letters: another one is a mistake of who types it.
+fn reasons() -> PossibleValuesParser {
+    PossibleValuesParser::new(Reason::ALL.map(Reason::code))
+}
+
+/// Checks the id of a dead letter.
+fn letter_id(text: &str) -> Result<String, String> {
+    let is_id = parse_letter_id(text).is_some();
+    is_id
+        .then(|| text.to_owned())
+        .ok_or_else(|| "not an id as `deadletters list` shows it".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -303,7 +319,7 @@ pub enum DeadLettersCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// Only those of this reason.
-        #[arg(long, value_name = "REASON")]
+        #[arg(long, value_name = "REASON", value_parser = reasons())]
         reason: Option<String>,
         /// How the list is printed.
         #[command(flatten)]
@@ -327,10 +343,10 @@ pub enum DeadLettersCommand {
         #[command(flatten)]
         config: ConfigArgs,
         /// Only those of this reason.
-        #[arg(long, value_name = "REASON")]
+        #[arg(long, value_name = "REASON", value_parser = reasons())]
         reason: Option<String>,
         /// Only this one.
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = letter_id)]
         id: Option<String>,
         /// How the result is printed.
         #[command(flatten)]

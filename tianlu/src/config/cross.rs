@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use telemetry::document::{Section, nearest};
 use telemetry::text::{Text, say};
 
+use super::KnownProfile;
 use super::broker::{Parts, shared};
 use super::read::fault;
 
 /// Checks the sources together, then reports the keys of their sections that nobody knows.
-pub(super) fn sources(root: &Section, parts: &mut Parts, profiles: Option<&[String]>) {
+pub(super) fn sources(root: &Section, parts: &mut Parts, profiles: Option<&[KnownProfile]>) {
     if parts.mqtt.is_empty()
         && parts.listener.is_none()
         && !root.has("mqtt")
@@ -24,6 +25,7 @@ pub(super) fn sources(root: &Section, parts: &mut Parts, profiles: Option<&[Stri
     reachable(parts);
     if let Some(profiles) = profiles {
         profiles_exist(parts, profiles);
+        devices_are_named(parts, profiles);
     }
     finish(parts);
 }
@@ -71,12 +73,26 @@ fn reachable(parts: &Parts) {
     }
 }
 
-fn profiles_exist(parts: &Parts, profiles: &[String]) {
+/// A pattern without `{device}` needs a profile whose uplinks name their devices.
+fn devices_are_named(parts: &Parts, profiles: &[KnownProfile]) {
+    for (section, route) in &parts.uplinks {
+        let Some(route) = route.as_ref().filter(|route| !route.pattern.names_device()) else {
+            continue;
+        };
+        let profile = profiles.iter().find(|known| known.name == route.profile);
+        if profile.is_some_and(|known| !known.may_name_devices) {
+            fault(section, "topic", "tianlu.uplinks.nameless", &[("profile", &route.profile)]);
+        }
+    }
+}
+
+fn profiles_exist(parts: &Parts, profiles: &[KnownProfile]) {
+    let profiles: Vec<String> = profiles.iter().map(|known| known.name.clone()).collect();
     for (section, route) in &parts.uplinks {
         let Some(route) = route.as_ref().filter(|route| !profiles.contains(&route.profile)) else {
             continue;
         };
-        let (what, remedy) = no_profile(&route.profile, profiles);
+        let (what, remedy) = no_profile(&route.profile, &profiles);
         section.problem("profile", what, remedy);
     }
 }

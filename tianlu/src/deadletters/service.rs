@@ -41,8 +41,7 @@ impl Service {
         body: Option<String>,
     ) -> Result<Value, DeadLetterError> {
         let refused = |detail: String| DeadLetterError::Refused { detail };
-        // Another part of the process may have chosen the provider already.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        store::install_tls_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| refused(error.to_string()))?;
         runtime.block_on(async {

@@ -37,8 +37,7 @@ pub enum Bucket {
 /// Asks a store. Nothing is written or created.
 #[must_use]
 pub fn store(influx: &InfluxDb) -> StoreAnswer {
-    // Another part of the process may have chosen the provider already.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    store::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let asked = runtime.map(|runtime| runtime.block_on(ask(influx)));
     asked.unwrap_or_else(|error| failed("tianlu.store.unreachable", influx, &error))
@@ -82,7 +81,28 @@ async fn ask(influx: &InfluxDb) -> StoreAnswer {
             .troubles
             .extend(failed("tianlu.store.unreachable", influx, &deepest(&error)).troubles),
     }
+    if answer.troubles.is_empty() && answer.bucket.is_none() {
+        answer.troubles.extend(look_for_writing(influx, &client, token.expose()).await);
+    }
     answer
+}
+
+/// Writes nothing, to see whether that can be done: what tells of no bucket may be no store at all.
+async fn look_for_writing(influx: &InfluxDb, client: &Client, token: &str) -> Option<Trouble> {
+    let mut url = below(&influx.url, "api/v2/write");
+    let query = [("org", &*influx.org), ("bucket", &*influx.bucket), ("precision", "ns")];
+    url.query_pairs_mut().extend_pairs(query);
+    let request = client.post(url).header(AUTHORIZATION, format!("Token {token}")).body("");
+    // Whoever has answered twice and is gone now is looked for by the service again and again.
+    let status = request.send().await.ok()?.status();
+    let args: [(&str, &dyn std::fmt::Display); 2] = [("url", &influx.url), ("store", &influx.url)];
+    match status.as_u16() {
+        401 | 403 => {
+            Some(Trouble::of("tianlu.store.token", &[("store", &influx.url), ("org", &influx.org)]))
+        }
+        404 | 405 | 501 => Some(Trouble::of("store.no_such_path", &args)),
+        _ => None,
+    }
 }
 
 fn judge(influx: &InfluxDb, status: StatusCode, body: &Value, answer: &mut StoreAnswer) {

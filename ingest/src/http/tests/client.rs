@@ -53,7 +53,7 @@ impl Server {
     }
 
     pub(super) fn start_with(limits: Limits, token: Option<&str>) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
+        store::install_tls_provider();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let fake = Fake::new();

@@ -125,7 +125,6 @@ fn targets_that_cannot_work_are_refused() {
     let empty = dir.path().join("empty");
     std::fs::write(&empty, " \n").unwrap();
     let make = |url: &str, secret_file| {
-        provider();
         let timeout = Duration::from_secs(1);
         WebhookSender::new(&WebhookTarget { url: url.into(), secret_file, timeout }).unwrap_err()
     };
@@ -169,17 +168,11 @@ async fn a_notice_goes_from_the_queue_to_the_endpoint() {
     );
 }
 
-fn provider() {
-    // Another test of this process may have been first.
-    drop(rustls::crypto::ring::default_provider().install_default());
-}
-
 fn sender(url: &str, secret_file: Option<PathBuf>) -> WebhookSender {
     sender_for(&WebhookTarget { secret_file, ..WebhookTarget::new(url) })
 }
 
 fn sender_for(target: &WebhookTarget) -> WebhookSender {
-    provider();
     WebhookSender::new(target).unwrap()
 }
 
