@@ -19,11 +19,12 @@ use crate::listener::Fault;
 
 use names::*;
 
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 17] = [
     (UPLINKS_RECEIVED, "Uplinks fsynced in the journal."),
     (UPLINKS_DECODED, "Uplinks whose elements were found."),
     (UPLINKS_DEAD, "Uplinks set aside as a whole, each time they were."),
     (UPLINKS_LOST, "Uplinks that a damaged journal record took along."),
+    (SEQUENCE_GAPS, "Uplinks that never came, by the sequence numbers of their devices."),
     (READINGS_DECODED, "Readings found in uplinks, good or bad."),
     (READINGS_STORED, "Readings that the store has taken."),
     (READINGS_DEAD, "Readings set aside, here or by the store, each time they were."),
@@ -313,6 +314,7 @@ struct CountedMeters {
     decoded: Counter,
     dead: [Counter; Reason::ALL.len()],
     lost: Counter,
+    sequence_gaps: Counter,
     held: Gauge,
     readings_decoded: Counter,
     readings_stored: Counter,
@@ -340,6 +342,7 @@ impl CountedMeters {
             decoded: counter!(UPLINKS_DECODED),
             dead: by_reason(UPLINKS_DEAD),
             lost: counter!(UPLINKS_LOST),
+            sequence_gaps: counter!(SEQUENCE_GAPS),
             held: gauge!(UPLINKS_HELD),
             readings_decoded: counter!(READINGS_DECODED),
             readings_stored: counter!(READINGS_STORED),
@@ -359,6 +362,7 @@ impl CountedMeters {
         self.received.absolute(*received);
         self.decoded.absolute(account.uplinks_decoded);
         self.lost.absolute(account.uplinks_lost);
+        self.sequence_gaps.absolute(account.sequence_gaps);
         self.held.set(balance.uplinks.held as f64);
         self.readings_decoded.absolute(account.readings_decoded);
         self.readings_stored.absolute(store.stored);

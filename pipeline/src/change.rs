@@ -72,7 +72,7 @@ impl Pipeline {
     }
 
     /// Keeps the states of rules that mean the same, ends the others.
-    pub(crate) fn carry_states(
+    fn carry_states(
         &mut self,
         place: (usize, u32),
         (config, carried): (&ActiveConfig, &[Option<u16>]),

@@ -1,5 +1,4 @@
-//! An uplink: route, decode, and what becomes of it when that fails. Also what the world answers later:
-//! points refused by the store, dead letters tried again.
+//! An uplink: route, decode, and what becomes of it when that fails.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::config::{ActiveConfig, UnknownDevice};
 use crate::core::{Pipeline, Recorded};
 use crate::letter::{Letter, PAYLOAD_KEPT_MAX, Subject};
 use crate::outbox::{Entry, EntryKind, OutboxRecord};
-use crate::record::{Origin, Redrive, Rejected, RejectedPoint, Uplink};
+use crate::record::{Origin, Uplink};
 
 /// Tenant of a topic that names none.
 pub(crate) const TENANT: &str = "default";
@@ -105,7 +104,7 @@ impl Pipeline {
     }
 
     /// Takes an uplink, or one element of it, and accounts for it.
-    fn work(
+    pub(crate) fn work(
         &mut self,
         uplink: &Uplink<'_>,
         redrive: Option<Subject>,
@@ -306,13 +305,13 @@ impl Pipeline {
         self.file(letter, (EntryKind::DeadReading, ctx.is_redriven()), out);
     }
 
-    fn next_letter_key(&mut self) -> (u64, u32) {
+    pub(crate) fn next_letter_key(&mut self) -> (u64, u32) {
         let key = (self.position, self.letter_number);
         self.letter_number += 1;
         key
     }
 
-    fn file(
+    pub(crate) fn file(
         &mut self,
         letter: Letter,
         (kind, redriven): (EntryKind, bool),
@@ -321,64 +320,6 @@ impl Pipeline {
         out.push_with(kind, redriven, letter.element, |record| letter.write_entry(record));
         self.account.letters_expired += self.letters.add(letter);
     }
-
-    /// Notes the points that the store refused.
-    pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
-        let mut devices = BatchDevices::default();
-        for point in &rejected.points {
-            // After a crash between this record and its cursor the store refuses the same points again.
-            if self.letters.has_point((point.position, point.index)) {
-                continue;
-            }
-            let reason = Reason::from_number(point.reason);
-            self.account.store_dead.count(reason);
-            let config = self.config.clone();
-            let levels = config.as_ref().and_then(|config| config.route(&point.origin.topic));
-            let (tenant, device, is_batch) = match (&levels, &config) {
-                (Some((profile, levels)), Some(config)) => {
-                    let profile = config.profile(*profile).filter(|one| one.batch.is_some());
-                    let named = profile.and_then(|profile| devices.find(profile, point));
-                    (
-                        levels.tenant.unwrap_or(TENANT),
-                        named.or(levels.device).unwrap_or_default(),
-                        profile.is_some(),
-                    )
-                }
-                _ => ("", "", false),
-            };
-            let letter = Letter {
-                key: self.next_letter_key(),
-                subject: Subject::Point,
-                point: Some((point.position, point.index)),
-                element: point.element,
-                is_batch,
-                reason,
-                detail: point.detail.clone(),
-                tenant: tenant.to_owned(),
-                device: device.to_owned(),
-                origin: Arc::new(point.origin.clone()),
-            };
-            self.file(letter, (EntryKind::StoreLetter, false), out);
-        }
-    }
-
-    /// Tries a dead letter again. One that is not open does nothing.
-    pub(crate) fn take_redrive(&mut self, redrive: &Redrive, out: &mut OutboxRecord) {
-        let Some(letter) = self.letters.close(&redrive.letter) else { return };
-        let origin = &redrive.origin;
-        let uplink = Uplink {
-            source: origin.source,
-            received_at: telemetry::time::IngestTime::from_nanos(origin.received_at_nanos),
-            topic: &origin.topic,
-            payload: &origin.payload,
-            full_len: origin.full_len,
-        };
-        match letter.subject {
-            Subject::Uplink => self.account.uplinks_redriven += 1,
-            Subject::Reading | Subject::Point => self.account.readings_redriven += 1,
-        }
-        self.work(&uplink, Some(letter.subject), letter.redrive_element(), out);
-    }
 }
 
 /// Returns whether two elements of one uplink are readings of one device.
@@ -386,29 +327,6 @@ fn named_alike(one: &Element, other: &Element) -> bool {
     match (one, other) {
         (Element::Reading(one), Element::Reading(other)) => one.device == other.device,
         _ => false,
-    }
-}
-
-/// The devices that the elements of one uplink name: points of a batch are refused together.
-#[derive(Default)]
-struct BatchDevices {
-    position: u64,
-    names: Vec<Option<Box<str>>>,
-}
-
-impl BatchDevices {
-    /// Returns the device of a point, where its element names one.
-    fn find(&mut self, profile: &Profile, point: &RejectedPoint) -> Option<&str> {
-        if self.position != point.position {
-            let elements = decode(profile, &point.origin.payload).ok()?.elements;
-            let name = |element| match element {
-                Element::Reading(reading) => reading.device,
-                Element::Bad(_) => None,
-            };
-            self.names = elements.into_iter().map(name).collect();
-            self.position = point.position;
-        }
-        self.names.get(usize::try_from(point.element).ok()?)?.as_deref()
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod alert_book;
+mod answered;
 pub mod balance;
 mod change;
 mod clock;

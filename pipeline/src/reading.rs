@@ -84,7 +84,6 @@ impl Pipeline {
         }
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let owner = Owner { place: self.place_of(ctx, name, known), known };
-        self.follow_site(ctx, &owner, out);
         let stamp = self.stamp(profile, reading, ctx, owner.place);
         self.count(&owner, reading);
         if reading.observations.iter().all(|seen| seen.value.is_none()) {
@@ -153,25 +152,6 @@ impl Pipeline {
         let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
         self.watch(ctx.config, place);
         place
-    }
-
-    /// Notes that a device has moved: its topic names another site, and the registry none. Alerts of rules that do
-    /// not watch it there end.
-    fn follow_site(&mut self, ctx: &Context<'_>, owner: &Owner<'_>, out: &mut OutboxRecord) {
-        // What is tried again tells where the device once was.
-        let Some(site) = ctx.site.filter(|_| ctx.redrive.is_none()) else { return };
-        let is_placed = owner.known.is_some_and(|known| known.site.is_some());
-        let has_moved = self.device(owner.place).is_some_and(|device| device.site() != site);
-        if !has_moved || is_placed {
-            return;
-        }
-        let Some(device) = self.device_mut(owner.place) else { return };
-        device.set_site(site);
-        device.armed = NOT_ARMED;
-        let same = ctx.config.rules.carried_into(&ctx.config.rules);
-        self.carry_states(owner.place, (ctx.config, &same), out);
-        self.watch(ctx.config, owner.place);
-        self.arm(ctx.config, owner.place);
     }
 
     /// Applies the time policy: where the point stands, and what is wrong with its time.

@@ -4,6 +4,7 @@ pub(super) const BUILD_INFO: &str = "tianlu_build_info";
 pub(super) const UPLINKS_RECEIVED: &str = "tianlu_uplinks_received_total";
 pub(super) const UPLINKS_DECODED: &str = "tianlu_uplinks_decoded_total";
 pub(super) const UPLINKS_DEAD: &str = "tianlu_uplinks_dead_total";
+pub(super) const SEQUENCE_GAPS: &str = "tianlu_sequence_gaps_total";
 pub(super) const UPLINKS_LOST: &str = "tianlu_uplinks_lost_total";
 pub(super) const UPLINKS_HELD: &str = "tianlu_uplinks_held";
 pub(super) const READINGS_DECODED: &str = "tianlu_readings_decoded_total";

@@ -12,7 +12,7 @@ use super::config;
 use super::fleet::{Fields, Fleet, Key};
 use super::line::{Place, Values, read, tag};
 use super::server::Server;
-use super::tape::Tape;
+use super::tape::{Kept, Tape};
 use super::world::World;
 
 /// What the journal gives in one go.
@@ -41,6 +41,28 @@ pub(super) fn end(world: &World) -> Result<(), String> {
     }
     let fleet = world.fleet.lock().unwrap();
     acknowledged(&fleet, &derived.pipeline, (&server, world.quarantined))
+        .map_err(|(what, payload)| format!("{what}; {}", whereabouts(&tape, &payload)))
+}
+
+/// Tells where the journal has a message, and what came of it.
+fn whereabouts(tape: &Tape, payload: &[u8]) -> String {
+    let holds = |kept: &Kept| {
+        let record = Record::decode(kept.kind, &kept.payload);
+        matches!(record, Ok(Record::Uplink(uplink)) if uplink.payload == payload)
+    };
+    let found = tape.journal.iter().filter(|(_, kept)| holds(kept)).map(|(position, _)| {
+        let results = tape.outbox.get(position).map(|(_, bytes)| words(bytes));
+        format!("the journal has it at {position}, which gave {results:?}")
+    });
+    let found: Vec<String> = found.collect();
+    if found.is_empty() { "the journal does not have it".to_owned() } else { found.join("; ") }
+}
+
+/// Returns the results of a record as text.
+fn words(bytes: &[u8]) -> String {
+    let entries = Entries::of(bytes).into_iter().flatten();
+    let words = entries.map(|one| String::from_utf8_lossy(one.data).into_owned());
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Derives everything once more, with one shard, and compares it byte for byte.
@@ -70,11 +92,6 @@ fn derive(tape: &Tape, server: &Server) -> Result<Derived, String> {
             Some((at, (ordinal, bytes)))
                 if (*at, (*ordinal, &bytes[..])) == (*position, derived) => {}
             other => {
-                let words = |bytes: &[u8]| {
-                    let entries = Entries::of(bytes).into_iter().flatten();
-                    let words = entries.map(|one| String::from_utf8_lossy(one.data).into_owned());
-                    words.collect::<Vec<_>>().join("; ")
-                };
                 let shown = other.map(|(at, (_, bytes))| (at, words(bytes)));
                 let derived = words(out.bytes());
                 return Err(format!("P4: {position} gives {derived}, the outbox shows {shown:?}"));
@@ -145,7 +162,7 @@ fn acknowledged(
     fleet: &Fleet,
     pipeline: &Pipeline,
     (server, quarantined): (&Server, bool),
-) -> Result<(), String> {
+) -> Result<(), (String, Bytes)> {
     let letters: BTreeSet<Bytes> = pipeline
         .letters()
         .iter()
@@ -162,16 +179,29 @@ fn acknowledged(
         for (key, fields) in readings {
             let known = held.get(key).is_some_and(|values| says(fleet, key, fields, values));
             let may_be_a_letter = quarantined || refused.contains(key) || is_disputed(fleet, key);
-            if !(known || may_be_a_letter && letters.contains(&message.payload)) {
+            let is_in_a_letter = || {
+                letters.contains(&message.payload)
+                    || refused.contains(key) && was_said_before(fleet, key, fields, &letters)
+            };
+            if !(known || may_be_a_letter && is_in_a_letter()) {
                 let payload = String::from_utf8_lossy(&message.payload);
                 let there = held.get(key);
-                return Err(format!(
-                    "P2: acknowledged and not stored: {key:?} of {payload}: {there:?}"
-                ));
+                let what =
+                    format!("P2: acknowledged and not stored: {key:?} of {payload}: {there:?}");
+                return Err((what, message.payload.clone()));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a letter has a message that said the same of this time: then this one was a repeat of what the store refused.
+fn was_said_before(fleet: &Fleet, key: &Key, fields: &Fields, letters: &BTreeSet<Bytes>) -> bool {
+    let others = fleet.sent.iter().zip(&fleet.readings);
+    let mut said = others
+        .filter(|(other, _)| letters.contains(&other.payload))
+        .flat_map(|(_, readings)| readings.iter().filter(|(known, _)| known == key));
+    said.any(|(_, known)| fields.iter().all(|field| known.iter().any(|other| other == field)))
 }
 
 fn key_of((series, at): &Place) -> Key {
