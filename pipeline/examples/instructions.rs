@@ -10,12 +10,11 @@
 )]
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::outbox::OutboxRecord;
 use pipeline::record::{ConfigActivated, Kind, Record, Uplink};
-use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
+use pipeline::{ActiveConfig, Bundle, Head, Limits, Pipeline};
 use telemetry::codec;
 use telemetry::codec::frame;
 use telemetry::document::Problems;
@@ -128,14 +127,6 @@ fn line(count: u64) -> u64 {
     written
 }
 
-struct Only(Arc<ActiveConfig>);
-
-impl ConfigSource for Only {
-    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>> {
-        (hash == self.0.hash).then(|| Arc::clone(&self.0))
-    }
-}
-
 /// Makes records, each with its own time, and applies them.
 fn uplinks(count: u64, is_applied: bool) -> u64 {
     let rule = |(place, text): (usize, &&str)| SourceFile {
@@ -154,11 +145,11 @@ fn uplinks(count: u64, is_applied: bool) -> u64 {
         identity_memory: 32,
         max_payload: vec![262_144],
     };
-    let config = Only(ActiveConfig::build(&bundle).unwrap());
+    let config = ActiveConfig::build(&bundle).unwrap();
     let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
     let mut out = OutboxRecord::default();
     let at_nanos = i64::try_from(START_MS).unwrap() * 1_000_000;
-    let first = Record::ConfigActivated(ConfigActivated { at_nanos, hash: config.0.hash.clone() });
+    let first = Record::ConfigActivated(ConfigActivated { at_nanos, hash: config.hash.clone() });
     let head = Head { position: 1, ordinal: 0 };
     pipeline.apply(head, Kind::ConfigActivated.code(), &first.encode(), &config, &mut out).unwrap();
     let mut record = Vec::new();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use telemetry::codec::decode;
 use telemetry::hash::sha256_hex;
-use telemetry::profile::Profile;
 use telemetry::reading::{Decoded, Element};
 use telemetry::registry::Device as Registered;
 
@@ -161,7 +160,7 @@ impl Pipeline {
         if known.is_none()
             && config.unknown == UnknownDevice::Quarantine
             && levels.device.is_some()
-            && !names_devices(profile)
+            && !profile.names_devices()
         {
             return Err((
                 tenant,
@@ -342,11 +341,6 @@ fn too_large(uplink: &Uplink<'_>) -> String {
         uplink.full_len,
         uplink.payload.len()
     )
-}
-
-/// Returns whether the elements of this profile's uplinks name their own devices.
-pub(crate) fn names_devices(profile: &Profile) -> bool {
-    profile.batch.as_ref().is_some_and(|batch| batch.device.is_some())
 }
 
 /// Returns the profile that the registry gives a device.

@@ -9,7 +9,7 @@ use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
 use pipeline::record::{
     ConfigActivated, Origin, Record, Redrive, Rejected, RejectedPoint, SourceState, Tick, Uplink,
 };
-use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline, Reason};
+use pipeline::{ActiveConfig, Bundle, Head, Limits, Pipeline, Reason};
 use serde_json::Value;
 use telemetry::time::IngestTime;
 
@@ -70,18 +70,10 @@ fn rule(name: &str, body: &str) -> SourceFile {
     SourceFile { name: format!("{name}.toml"), text }
 }
 
-struct One(Arc<ActiveConfig>);
-
-impl ConfigSource for One {
-    fn load(&self, _: &str) -> Option<Arc<ActiveConfig>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
 /// A pipeline, and the clock of the case in seconds since its start.
 struct Rig {
     pipeline: Pipeline,
-    config: One,
+    config: Arc<ActiveConfig>,
     head: Head,
     now: i64,
     /// What came of the last record: kind and text of each entry.
@@ -103,11 +95,11 @@ impl Rig {
             identity_memory: 8,
             max_payload: vec![1 << 20],
         };
-        let config = One(ActiveConfig::build(&bundle).unwrap());
+        let config = ActiveConfig::build(&bundle).unwrap();
         let pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
         let head = Head { position: 0, ordinal: 0 };
         let mut rig = Self { pipeline, config, head, now: 0, last: Vec::new() };
-        let hash = rig.config.0.hash.clone();
+        let hash = rig.config.hash.clone();
         rig.apply(&Record::ConfigActivated(ConfigActivated { at_nanos: rig.at_nanos(), hash }));
         rig.tick(0);
         rig

@@ -2,12 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
 use pipeline::record::{ConfigActivated, Record, Uplink};
-use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
+use pipeline::{ActiveConfig, Bundle, Head, Limits, Pipeline};
 use telemetry::time::IngestTime;
 
 const START: i64 = 1_763_856_000_000_000_000;
@@ -32,14 +31,6 @@ path = "m"
 unit = "m3/m3"
 "#;
 
-struct One(Arc<ActiveConfig>);
-
-impl ConfigSource for One {
-    fn load(&self, _: &str) -> Option<Arc<ActiveConfig>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
 fn results(topic: &str, payload: &[u8]) -> OutboxRecord {
     let file = SourceFile { name: "gateway.toml".to_owned(), text: BATCH.to_owned() };
     let bundle = Bundle {
@@ -54,11 +45,11 @@ fn results(topic: &str, payload: &[u8]) -> OutboxRecord {
         identity_memory: 8,
         max_payload: vec![16 << 20],
     };
-    let config = One(ActiveConfig::build(&bundle).unwrap());
+    let config = ActiveConfig::build(&bundle).unwrap();
     let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
     let mut out = OutboxRecord::default();
     let at = IngestTime::from_nanos(START);
-    let hash = config.0.hash.clone();
+    let hash = config.hash.clone();
     let uplink =
         Uplink { source: 0, received_at: at, topic, payload, full_len: payload.len() as u64 };
     let records = [

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::letter::LetterLimits;
 use pipeline::record::{ConfigActivated, Record, SourceState, Tick, Uplink};
-use pipeline::{ActiveConfig, Bundle, ConfigSource, Entries, EntryKind, Head, Limits};
+use pipeline::{ActiveConfig, Bundle, Entries, EntryKind, Head, Limits};
 use pipeline::{OutboxRecord, Pipeline};
 use serde_json::Value;
 use simulator::{Fleet, Scenario};
@@ -30,14 +30,6 @@ fn pack(folder: &str) -> Vec<SourceFile> {
     paths.iter().map(read).collect()
 }
 
-struct Only(Arc<ActiveConfig>);
-
-impl ConfigSource for Only {
-    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>> {
-        (self.0.hash == hash).then(|| Arc::clone(&self.0))
-    }
-}
-
 /// What became of a run: alert lines, points, and how many readings were not plain points.
 #[derive(Debug, Default)]
 struct Run {
@@ -49,7 +41,7 @@ struct Run {
 
 struct Player {
     pipeline: Pipeline,
-    config: Only,
+    config: Arc<ActiveConfig>,
     head: Head,
     out: OutboxRecord,
     run: Run,
@@ -73,7 +65,7 @@ impl Player {
             identity_memory: 32,
             max_payload: vec![1 << 18],
         };
-        let config = Only(ActiveConfig::build(&bundle).unwrap());
+        let config = ActiveConfig::build(&bundle).unwrap();
         let pipeline = Pipeline::new(NonZeroU16::MIN, LIMITS);
         let head = Head { position: 0, ordinal: 0 };
         Self { pipeline, config, head, out: OutboxRecord::default(), run: Run::default() }
@@ -107,7 +99,7 @@ impl Player {
 fn play(fleet: &Fleet, to: EventTime) -> Run {
     let mut player = Player::new(fleet);
     let start = fleet.start();
-    let hash = player.config.0.hash.clone();
+    let hash = player.config.hash.clone();
     player.apply(&Record::ConfigActivated(ConfigActivated { at_nanos: start.as_nanos(), hash }));
     let mut last = None;
     let devices: Vec<_> = fleet.devices().collect();

@@ -179,6 +179,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Returns whether the elements of this profile's uplinks name their own devices.
+    #[must_use]
+    pub fn names_devices(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.device.is_some())
+    }
+
     /// Parses a profile file; notes every problem. `None` where one of them leaves no usable profile.
     #[must_use]
     pub fn parse(file: &str, text: &str, problems: &crate::document::Problems) -> Option<Self> {

@@ -170,7 +170,7 @@ impl Services {
         let work = Work::new().section(&memory);
         if is_embedded {
             let address = format!("127.0.0.1:{}", free_port());
-            let work = work.section(&format!("[listener]\nbind = \"{address}\""));
+            let work = work.listener(&address);
             return Some(Self { address, influx: None, work, _broker: None });
         }
         let (broker, influx) = (Mosquitto::start()?, Influx::start()?);

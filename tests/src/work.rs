@@ -89,6 +89,12 @@ impl Work {
         self
     }
 
+    /// Listens for devices itself.
+    #[must_use]
+    pub fn listener(self, address: &str) -> Self {
+        self.section(&format!("[listener]\nbind = \"{address}\""))
+    }
+
     /// Consumes everything below `tianlu/` from a broker.
     #[must_use]
     pub fn mqtt(self, url: &str) -> Self {

@@ -179,8 +179,7 @@ fn notifiers_take_what_is_severe_enough() {
 fn a_webhook_needs_no_other_store_or_broker() {
     let hook = Webhook::start();
     let address = format!("127.0.0.1:{}", free_port());
-    let listener = format!("[listener]\nbind = \"{address}\"");
-    let work = Work::new().section(&listener).rule("soil-dry", DRY).webhook(&hook.url(), "");
+    let work = Work::new().listener(&address).rule("soil-dry", DRY).webhook(&hook.url(), "");
     let service = Tianlu::ready(&work);
     Publisher::new(&address, "p1").send(&[sample("d1", now_ms() - 60_000, 110).uplink()]);
     assert_eq!(text(&alert(&hook.wait(1, SHORTLY)[0]), "state"), "firing");

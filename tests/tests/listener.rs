@@ -36,9 +36,8 @@ fn a_thousand_slow_devices_and_three_gateways_lose_nothing_through_kills() {
     let Some(influx) = Influx::start() else { return };
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
-    let listener =
-        format!("[listener]\nbind = \"{address}\"\n\n[devices]\nidentity_memory = {READINGS_EACH}");
-    let work = Work::new().influx(&influx).section(&listener);
+    let memory = format!("[devices]\nidentity_memory = {READINGS_EACH}");
+    let work = Work::new().influx(&influx).listener(&address).section(&memory);
     let start = now_ms() - 3_600_000;
     let slow = fleet("s", SLOW, READINGS_EACH_SLOW, start);
     let gateways: Vec<Vec<Sample>> = (0..GATEWAYS)
@@ -88,7 +87,7 @@ fn a_thousand_slow_devices_and_three_gateways_lose_nothing_through_kills() {
 fn mosquitto_pub_publishes_and_the_history_keeps_it() {
     let Some(client) = program("mosquitto_pub", "TIANLU_MOSQUITTO_PUB") else { return };
     let port = free_port();
-    let work = Work::new().section(&format!("[listener]\nbind = \"127.0.0.1:{port}\""));
+    let work = Work::new().listener(&format!("127.0.0.1:{port}"));
     let mut service = Tianlu::ready(&work);
     let at = now_ms() - 60_000;
     let mut count = 0;
@@ -132,7 +131,7 @@ fn mosquitto_pub_publishes_and_the_history_keeps_it() {
 fn mosquitto_sub_takes_commands_and_nothing_else() {
     let Some(client) = program("mosquitto_sub", "TIANLU_MOSQUITTO_SUB") else { return };
     let port = free_port();
-    let work = Work::new().section(&format!("[listener]\nbind = \"127.0.0.1:{port}\""));
+    let work = Work::new().listener(&format!("127.0.0.1:{port}"));
     let _service = Tianlu::ready(&work);
     let subscribe = |version: &str, topic: &str| {
         let mut command = Command::new(&client);
@@ -162,7 +161,7 @@ fn mosquitto_sub_takes_commands_and_nothing_else() {
 fn paho_devices_publish_and_take_commands() {
     let Some(python) = python() else { return };
     let port = free_port();
-    let work = Work::new().section(&format!("[listener]\nbind = \"127.0.0.1:{port}\""));
+    let work = Work::new().listener(&format!("127.0.0.1:{port}"));
     let mut service = Tianlu::ready(&work);
     let script = workspace().join("tests/clients/paho_device.py");
     let at = now_ms() - 60_000;

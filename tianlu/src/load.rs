@@ -138,12 +138,8 @@ fn profiles(found: &[Found], problems: &Problems) -> (Vec<Profile>, Vec<Profile>
 fn known_profile(name: &str, profiles: &[Profile]) -> KnownProfile {
     let profile = profiles.iter().find(|profile| profile.name == name);
     // Of one with a problem nothing is known.
-    let may_name_devices =
-        profile.and_then(|profile| profile.batch.as_ref()).map(|batch| batch.device.is_some());
-    KnownProfile {
-        name: name.to_owned(),
-        may_name_devices: may_name_devices.unwrap_or(profile.is_none()),
-    }
+    let may_name_devices = profile.is_none_or(Profile::names_devices);
+    KnownProfile { name: name.to_owned(), may_name_devices }
 }
 
 /// Returns the names that profiles bear, also of those with problems: whoever refers to one of them made

@@ -22,6 +22,12 @@ impl PanicGuard {
         Self { health: Arc::clone(health), part, name: name.into() }
     }
 
+    /// Guards a thread.
+    pub(crate) fn hold(self, work: impl FnOnce()) {
+        work();
+        drop(self);
+    }
+
     /// Guards a task.
     pub(crate) async fn watch<T>(self, work: impl Future<Output = T>) -> T {
         let done = work.await;
@@ -50,10 +56,7 @@ mod tests {
         let health = Arc::new(Health::default());
         let guard = |name: &str| PanicGuard::new(&health, Part::Journal, name);
         let (thread, task, good) = (guard("thread"), guard("task"), guard("good"));
-        let thread = std::thread::spawn(move || {
-            let _guard = thread;
-            panic!("as the test wants");
-        });
+        let thread = std::thread::spawn(move || thread.hold(|| panic!("as the test wants")));
         assert!(thread.join().is_err());
         let task = tokio::spawn(task.watch(async {
             tokio::task::yield_now().await;

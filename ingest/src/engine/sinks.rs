@@ -122,17 +122,12 @@ fn start_history(
         shutdown: shutdown(),
     };
     let runtime = tokio::runtime::Handle::current();
-    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        let guard = PanicGuard::new(&parts.health, Part::Store, name);
-        tokio::task::spawn_blocking(move || {
-            let _guard = guard;
-            work();
-        })
-    };
+    let names = ["history sink", "history writer", "history upkeep"];
+    let [takes, writes, merges] = names.map(|name| guard(parts, name));
     let tasks = vec![
-        spawn("history sink", Box::new(move || sink.run())),
-        spawn("history writer", Box::new(move || writer.run(&given, &runtime))),
-        spawn("history upkeep", Box::new(move || upkeep.run())),
+        tokio::task::spawn_blocking(move || takes.hold(|| sink.run())),
+        tokio::task::spawn_blocking(move || writes.hold(|| writer.run(&given, &runtime))),
+        tokio::task::spawn_blocking(move || merges.hold(|| upkeep.run())),
     ];
     (tasks, Past::History(history))
 }
@@ -152,12 +147,15 @@ fn start_influx(influx: Influx, parts: &Parts, from: StoreFrom) -> (Vec<Task>, P
         shutdown: parts.stop_sinks.clone(),
     };
     let (watching, stop) = (Arc::clone(&health), parts.stop_sinks.clone());
-    let guard = |name: &str| PanicGuard::new(&parts.health, Part::Store, name);
     let tasks = vec![
-        tokio::spawn(guard("store sink").watch(sink.run())),
-        tokio::spawn(guard("store watch").watch(async move { watching.run(stop).await })),
+        tokio::spawn(guard(parts, "store sink").watch(sink.run())),
+        tokio::spawn(guard(parts, "store watch").watch(async move { watching.run(stop).await })),
     ];
     (tasks, Past::Influx(health))
+}
+
+fn guard(parts: &Parts, name: &str) -> PanicGuard {
+    PanicGuard::new(&parts.health, Part::Store, name)
 }
 
 fn describe(influx: &Influx, error: &WriteError) -> (Text, Text) {

@@ -30,11 +30,9 @@ pub(crate) fn spawn(
     let runtime = Handle::current();
     let guard = PanicGuard::new(health, Part::Journal, name);
     let named = std::thread::Builder::new().name(format!("tianlu-{name}"));
-    let work = move || {
-        let _guard = guard;
-        work(&runtime);
-    };
-    named.spawn(work).map_err(StartError::while_doing("start a thread"))
+    named
+        .spawn(move || guard.hold(|| work(&runtime)))
+        .map_err(StartError::while_doing("start a thread"))
 }
 
 pub(crate) async fn join_thread(thread: JoinHandle<()>) {

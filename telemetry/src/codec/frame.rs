@@ -226,7 +226,7 @@ pub fn decode(profile: &Profile, payload: &[u8]) -> Result<Decoded, DecodeError>
             "the frame was written for other properties than the profile's",
         ));
     };
-    let names_device = profile.batch.as_ref().is_some_and(|batch| batch.device.is_some());
+    let names_device = profile.names_devices();
     let mut collector = Collector::new(profile);
     let mut elements = Vec::with_capacity(body.readings.len());
     for reading in &body.readings {

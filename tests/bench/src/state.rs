@@ -9,7 +9,7 @@ use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::outbox::OutboxRecord;
 use pipeline::record::{ConfigActivated, Kind, Record, SourceState, Tick, Uplink};
 use pipeline::snapshot::Copied;
-use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
+use pipeline::{ActiveConfig, Bundle, Head, Limits, Pipeline};
 use proof::wait::now_ms;
 use serde::{Deserialize, Serialize};
 use telemetry::time::IngestTime;
@@ -61,17 +61,9 @@ pub(crate) struct Taken {
     pub(crate) restore_ms: [f64; 2],
 }
 
-struct Only(Arc<ActiveConfig>);
-
-impl ConfigSource for Only {
-    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>> {
-        (hash == self.0.hash).then(|| Arc::clone(&self.0))
-    }
-}
-
 struct Run {
     pipeline: Pipeline,
-    config: Only,
+    config: Arc<ActiveConfig>,
     writer: Writer,
     out: OutboxRecord,
     record: Vec<u8>,
@@ -145,7 +137,7 @@ impl Run {
             identity_memory: IDENTITY_MEMORY,
             max_payload: vec![262_144],
         };
-        let config = Only(ActiveConfig::build(&bundle).unwrap());
+        let config = ActiveConfig::build(&bundle).unwrap();
         let mut run = Self {
             pipeline: Pipeline::new(SHARDS, Limits::default()),
             writer: Writer::new(),
@@ -157,7 +149,7 @@ impl Run {
             at_ms: now_ms(),
             config,
         };
-        let hash = run.config.0.hash.clone();
+        let hash = run.config.hash.clone();
         run.apply(&Record::ConfigActivated(ConfigActivated {
             at_nanos: run.at_ms * 1_000_000,
             hash,

@@ -95,20 +95,21 @@ async fn look_for_writing(influx: &InfluxDb, client: &Client, token: &str) -> Op
     let request = client.post(url).header(AUTHORIZATION, format!("Token {token}")).body("");
     // Whoever has answered twice and is gone now is looked for by the service again and again.
     let status = request.send().await.ok()?.status();
-    let args: [(&str, &dyn std::fmt::Display); 2] = [("url", &influx.url), ("store", &influx.url)];
     match status.as_u16() {
-        401 | 403 => {
-            Some(Trouble::of("tianlu.store.token", &[("store", &influx.url), ("org", &influx.org)]))
-        }
-        404 | 405 | 501 => Some(Trouble::of("store.no_such_path", &args)),
+        401 | 403 => Some(of_org("tianlu.store.token", influx)),
+        404 | 405 | 501 => Some(Trouble::of("store.no_such_path", &[("url", &influx.url)])),
         _ => None,
     }
 }
 
+/// A trouble with the organisation of a store.
+fn of_org(name: &str, influx: &InfluxDb) -> Trouble {
+    Trouble::of(name, &[("store", &influx.url), ("org", &influx.org)])
+}
+
 fn judge(influx: &InfluxDb, status: StatusCode, body: &Value, answer: &mut StoreAnswer) {
-    let args: [(&str, &dyn std::fmt::Display); 2] = [("store", &influx.url), ("org", &influx.org)];
     match status.as_u16() {
-        401 | 403 => answer.troubles.push(Trouble::of("tianlu.store.token", &args)),
+        401 | 403 => answer.troubles.push(of_org("tianlu.store.token", influx)),
         // InfluxDB answers 404 for an unknown organisation with a message, and for an unknown bucket as well;
         // what only speaks line protocol has no such path.
         404 if body
@@ -116,7 +117,7 @@ fn judge(influx: &InfluxDb, status: StatusCode, body: &Value, answer: &mut Store
             .and_then(Value::as_str)
             .is_some_and(|message| message.contains("organization")) =>
         {
-            answer.troubles.push(Trouble::of("tianlu.store.org", &args));
+            answer.troubles.push(of_org("tianlu.store.org", influx));
         }
         404 if body.get("code").is_some() => answer.bucket = Some(Bucket::Missing),
         200 => {

@@ -10,9 +10,7 @@ use journal::{Appended, Log, LogOptions, ReadFrom, Reader, RealDisk, Visible};
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::record::{ConfigActivated, Record, Uplink};
 use pipeline::view::{DeviceDetail, DeviceSummary};
-use pipeline::{
-    ActiveConfig, Balance, Bundle, ConfigSource, Head, Limits, OutboxRecord, Pipeline, StoreTotals,
-};
+use pipeline::{ActiveConfig, Balance, Bundle, Head, Limits, OutboxRecord, Pipeline, StoreTotals};
 use rules::{Alert, AlertState};
 use store::RangeQuery;
 use telemetry::time::{EventTime, IngestTime};
@@ -59,18 +57,10 @@ farm,b,gateway,east,30.4,120.3,330108,东,East
 farm,never,gateway,east,,,330106,东,East
 ";
 
-struct Config(Arc<ActiveConfig>);
-
-impl ConfigSource for Config {
-    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>> {
-        (self.0.hash == hash).then(|| Arc::clone(&self.0))
-    }
-}
-
 struct Engine {
     pipeline: Pipeline,
     outbox: Log,
-    config: Config,
+    config: Arc<ActiveConfig>,
     head: Head,
     record: OutboxRecord,
 }
@@ -103,7 +93,7 @@ impl Fake {
             identity_memory: 8,
             max_payload: vec![8 << 20],
         };
-        let config = Config(ActiveConfig::build(&bundle).unwrap());
+        let config = ActiveConfig::build(&bundle).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let options = LogOptions {
             segment_bytes: 16 << 20,
@@ -111,7 +101,7 @@ impl Fake {
             ..LogOptions::default()
         };
         let (outbox, _) = Log::open(Arc::new(RealDisk), dir.path(), options).unwrap();
-        let hash = config.0.hash.clone();
+        let hash = config.hash.clone();
         let mut engine = Engine {
             pipeline: Pipeline::new(NonZeroU16::MIN, Limits::default()),
             outbox,
