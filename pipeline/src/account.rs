@@ -12,7 +12,7 @@ pub enum Reason {
     TooLarge = 1,
     /// No `[[uplinks]]` pattern matches the topic.
     UnknownTopic = 2,
-    /// The device is not in the registry, and `devices.unknown` is `quarantine`.
+    /// The device is not in the registry, and `devices.unknown` is `quarantine` or the table of devices is full.
     UnknownDevice = 3,
     /// One element of a batch is not readable.
     BadElement = 4,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bincode::Decode;
 use rules::{Alert, AlertState};
 
 /// How long a resolved alert is listed, nanoseconds of journal time: 24 hours.
@@ -12,11 +11,19 @@ const LISTED_NANOS: i64 = 86_400_000_000_000;
 const LISTED_MAX: usize = 10_000;
 
 /// The alerts that stand, and those that ended in the last 24 hours.
-#[derive(Debug, Default, Decode)]
+#[derive(Debug, Default)]
 pub struct AlertBook {
-    firing: BTreeMap<Box<str>, Alert>,
+    firing: BTreeMap<Box<str>, Standing>,
     /// Shared with a snapshot that is being copied.
     resolved: VecDeque<Arc<Alert>>,
+}
+
+/// An alert that stands.
+#[derive(Debug)]
+struct Standing {
+    alert: Alert,
+    /// In how many measurements of the device: its id names none.
+    measurements: u32,
 }
 
 impl AlertBook {
@@ -24,10 +31,17 @@ impl AlertBook {
     pub fn note(&mut self, alert: &Alert) {
         match alert.state {
             AlertState::Firing => {
-                self.firing.insert(alert.id.clone(), alert.clone());
+                let standing = self.firing.entry(alert.id.clone());
+                let first = || Standing { alert: alert.clone(), measurements: 0 };
+                standing.or_insert_with(first).measurements += 1;
             }
             AlertState::Resolved => {
-                self.firing.remove(&alert.id);
+                if let Some(standing) = self.firing.get_mut(&alert.id) {
+                    standing.measurements -= 1;
+                    if standing.measurements == 0 {
+                        self.firing.remove(&alert.id);
+                    }
+                }
                 self.list(alert.clone());
             }
         }
@@ -60,7 +74,7 @@ impl AlertBook {
     /// Returns the alerts that stand, the newest first.
     #[must_use]
     pub fn firing(&self) -> Vec<&Alert> {
-        let mut all: Vec<&Alert> = self.firing.values().collect();
+        let mut all: Vec<&Alert> = self.firing.values().map(|standing| &standing.alert).collect();
         all.sort_by(|a, b| (b.raised_at(), &a.id).cmp(&(a.raised_at(), &b.id)));
         all
     }

@@ -7,8 +7,9 @@ use telemetry::profile::Profile;
 use telemetry::reading::Element;
 
 use crate::account::Reason;
+use crate::config::ActiveConfig;
 use crate::core::Pipeline;
-use crate::intake::TENANT;
+use crate::intake::{TENANT, profile_for};
 use crate::letter::{Letter, Subject};
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::record::{Redrive, Rejected, RejectedPoint, Uplink};
@@ -16,7 +17,8 @@ use crate::record::{Redrive, Rejected, RejectedPoint, Uplink};
 impl Pipeline {
     /// Notes the points that the store refused.
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
-        let mut devices = BatchDevices::default();
+        let config = self.config.clone();
+        let mut sent = Sent::default();
         for point in &rejected.points {
             // After a crash between this record and its cursor the store refuses the same points again.
             if self.letters.has_point((point.position, point.index)) {
@@ -24,19 +26,9 @@ impl Pipeline {
             }
             let reason = Reason::from_number(point.reason);
             self.account.store_dead.count(reason);
-            let config = self.config.clone();
-            let levels = config.as_ref().and_then(|config| config.route(&point.origin.topic));
-            let (tenant, device, is_batch) = match (&levels, &config) {
-                (Some((profile, levels)), Some(config)) => {
-                    let profile = config.profile(*profile).filter(|one| one.batch.is_some());
-                    let named = profile.and_then(|profile| devices.find(profile, point));
-                    (
-                        levels.tenant.unwrap_or(TENANT),
-                        named.or(levels.device).unwrap_or_default(),
-                        profile.is_some(),
-                    )
-                }
-                _ => ("", "", false),
+            let (tenant, device, is_batch) = match &config {
+                Some(config) => sent.whose(config, point),
+                None => ("", "", false),
             };
             let letter = Letter {
                 key: self.next_letter_key(),
@@ -73,25 +65,47 @@ impl Pipeline {
     }
 }
 
-/// The devices that the elements of one uplink name: points of a batch are refused together.
+/// The uplink that was decoded last: points of a batch are refused together.
 #[derive(Default)]
-struct BatchDevices {
-    position: u64,
+struct Sent {
+    position: Option<u64>,
+    /// The device that each element names.
     names: Vec<Option<Box<str>>>,
+    is_batch: bool,
 }
 
-impl BatchDevices {
-    /// Returns the device of a point, where its element names one.
-    fn find(&mut self, profile: &Profile, point: &RejectedPoint) -> Option<&str> {
-        if self.position != point.position {
-            let elements = decode(profile, &point.origin.payload).ok()?.elements;
-            let name = |element| match element {
-                Element::Reading(reading) => reading.device,
-                Element::Bad(_) => None,
-            };
-            self.names = elements.into_iter().map(name).collect();
-            self.position = point.position;
+impl Sent {
+    /// Returns tenant and device of a point, and whether its uplink is a batch.
+    fn whose<'a>(
+        &'a mut self,
+        config: &ActiveConfig,
+        point: &'a RejectedPoint,
+    ) -> (&'a str, &'a str, bool) {
+        let Some((routed, levels)) = config.route(&point.origin.topic) else {
+            return ("", "", false);
+        };
+        let tenant = levels.tenant.unwrap_or(TENANT);
+        let known = levels.device.and_then(|device| config.device(tenant, device));
+        if self.position != Some(point.position) {
+            let profile = config.profile(profile_for(config, known, routed));
+            *self = profile.map(|profile| Self::decode(profile, point)).unwrap_or_default();
         }
-        self.names.get(usize::try_from(point.element).ok()?)?.as_deref()
+        let element = usize::try_from(point.element).unwrap_or(usize::MAX);
+        let named = self.names.get(element).and_then(Option::as_deref);
+        (tenant, named.or(levels.device).unwrap_or_default(), self.is_batch)
+    }
+
+    fn decode(profile: &Profile, point: &RejectedPoint) -> Self {
+        let position = Some(point.position);
+        // Since it was taken in the profile may have become one that cannot read it.
+        let Ok(decoded) = decode(profile, &point.origin.payload) else {
+            return Self { position, names: Vec::new(), is_batch: profile.batch.is_some() };
+        };
+        let name = |element| match element {
+            Element::Reading(reading) => reading.device,
+            Element::Bad(_) => None,
+        };
+        let names = decoded.elements.into_iter().map(name).collect();
+        Self { position, names, is_batch: decoded.is_batch }
     }
 }

@@ -27,8 +27,12 @@ impl Clocks {
 
     /// Moves the clocks: the time that passed counts by the state before this tick.
     pub(crate) fn tick(&mut self, tick: &Tick) {
-        for clock in self.clocks.iter_mut().filter(|clock| clock.is_live) {
-            clock.live_ms = clock.live_ms.saturating_add(tick.elapsed_ms);
+        for clock in &mut self.clocks {
+            if clock.is_live {
+                clock.live_ms = clock.live_ms.saturating_add(tick.elapsed_ms);
+            }
+            // A tick names every source there is: nobody is heard over one that is gone.
+            clock.is_live = false;
         }
         let live = |state: &SourceState| state.connected && state.caught_up;
         for state in &tick.sources {
@@ -74,5 +78,14 @@ mod tests {
         clocks.tick(&tick(1000, &[(true, true), (true, true)]));
         assert_eq!([clocks.live_ms(0), clocks.live_ms(1), clocks.live_ms(2)], [1000, 2000, 2000]);
         assert_eq!(clocks.live_ms(9), 0);
+    }
+
+    #[test]
+    fn the_clock_of_a_source_that_is_gone_stands_still() {
+        let mut clocks = Clocks::default();
+        clocks.tick(&tick(0, &[(true, true), (true, true)]));
+        clocks.tick(&tick(1000, &[(true, true)]));
+        clocks.tick(&tick(1000, &[(true, true)]));
+        assert_eq!([clocks.live_ms(0), clocks.live_ms(1), clocks.live_ms(2)], [2000, 2000, 1000]);
     }
 }

@@ -89,6 +89,10 @@ pub struct Limits {
     pub letters: LetterLimits,
 }
 
+/// Most states of devices, where the registry does not name the next one: names may be made up, those of the registry
+/// somebody has chosen. Four times a county (470 uplinks/s, one each 15 minutes); at some 760 bytes each 1.5 GB.
+const DEVICES_MAX: usize = 2_000_000;
+
 /// A deterministic program: journal records in, outbox records out.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -106,6 +110,7 @@ pub struct Pipeline {
     pub(crate) letter_number: u32,
     /// The snapshot being copied.
     pub(crate) copying: Option<Box<Copying>>,
+    devices_max: usize,
     pub(crate) scratch: Scratch,
 }
 
@@ -135,8 +140,16 @@ impl Pipeline {
             engine: String::new(),
             letter_number: 0,
             copying: None,
+            devices_max: DEVICES_MAX,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Bounds the states of devices in another way: beyond so many, only devices of the registry get one. Results
+    /// depend on it.
+    #[must_use]
+    pub fn with_devices_max(self, devices_max: usize) -> Self {
+        Self { devices_max, ..self }
     }
 
     /// Applies the next record; its results are in `out` afterwards, in order.
@@ -256,6 +269,12 @@ impl Pipeline {
 
     pub(crate) fn device(&self, place: (usize, u32)) -> Option<&Device> {
         self.shards.get(place.0)?.get(place.1)
+    }
+
+    /// Returns whether there are as many states of devices as there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        let devices: usize = self.shards.iter().map(|shard| shard.devices.len()).sum();
+        devices >= self.devices_max
     }
 
     /// Returns the entries of the profile's bound rules that watch a device.

@@ -94,9 +94,6 @@ pub(crate) struct Device {
     /// `sampled_at` of the newest reading; of a device never heard, the activation.
     pub(crate) newest_at: i64,
     pub(crate) sequence: Option<i64>,
-    /// Position of the last uplink that brought readings, and how many: untrusted times are told apart by it.
-    pub(crate) last_position: u64,
-    pub(crate) in_position: u32,
     pub(crate) newest: Newest,
     pub(crate) memory: Memory,
     pub(crate) rare: Option<Box<Rare>>,
@@ -130,8 +127,6 @@ impl Device {
             heard_at: NEVER,
             newest_at: NEVER,
             sequence: None,
-            last_position: 0,
-            in_position: 0,
             newest,
             memory: Memory::default(),
             rare: None,

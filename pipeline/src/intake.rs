@@ -30,8 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) site: Option<&'a str>,
     pub(crate) device: Option<&'a str>,
     pub(crate) is_batch: bool,
-    /// Of an element that is tried again: how many readings of its device stand before it in the uplink.
-    pub(crate) redriven_before: Option<i64>,
+    /// How many readings of the same device stand before the one being taken, in the order of the payload.
+    pub(crate) before: i64,
     /// Alerts are collected until the whole batch is judged.
     pub(crate) alerts_wait: bool,
     /// Shared by the letters of this uplink, made with the first of them.
@@ -90,7 +90,7 @@ impl Pipeline {
             site: recorded.site,
             device: Some(recorded.device),
             is_batch: false,
-            redriven_before: None,
+            before: 0,
             alerts_wait: false,
             origin: None,
         };
@@ -150,7 +150,7 @@ impl Pipeline {
             return Err((tenant, fault(Reason::TooLarge, too_large(uplink), named)));
         }
         let known = levels.device.and_then(|device| config.device(tenant, device));
-        let profile_index = known.and_then(|known| profile_of(config, known)).unwrap_or(routed);
+        let profile_index = profile_for(config, known, routed);
         let Some(profile) = config.profile(profile_index) else {
             return Err((
                 tenant,
@@ -180,7 +180,7 @@ impl Pipeline {
             site: levels.site,
             device: levels.device,
             is_batch: decoded.is_batch,
-            redriven_before: None,
+            before: 0,
             alerts_wait: false,
             origin: None,
         };
@@ -219,8 +219,9 @@ impl Pipeline {
         let (before, from) = elements.split_at_mut(place);
         let mut gone = Element::Bad("the uplink no longer has this element".into());
         let element = from.first_mut().unwrap_or(&mut gone);
-        let same = before.iter().filter(|other| named_alike(other, element)).count();
-        ctx.redriven_before = Some(i64::try_from(same).unwrap_or(i64::MAX));
+        let named = device_of(element, ctx.device);
+        let same = before.iter().filter(|other| device_of(other, ctx.device) == named).count();
+        ctx.before = i64::try_from(same).unwrap_or(i64::MAX);
         self.take_element(ctx, at, element, out);
     }
 
@@ -321,11 +322,11 @@ impl Pipeline {
     }
 }
 
-/// Returns whether two elements of one uplink are readings of one device.
-fn named_alike(one: &Element, other: &Element) -> bool {
-    match (one, other) {
-        (Element::Reading(one), Element::Reading(other)) => one.device == other.device,
-        _ => false,
+/// Returns the device whose reading an element is: the one that it names, else the topic's.
+pub(crate) fn device_of<'a>(element: &'a Element, topic: Option<&'a str>) -> Option<&'a str> {
+    match element {
+        Element::Reading(reading) => reading.device.as_deref().or(topic),
+        Element::Bad(_) => None,
     }
 }
 
@@ -346,6 +347,11 @@ fn too_large(uplink: &Uplink<'_>) -> String {
 /// Returns the profile that the registry gives a device.
 pub(crate) fn profile_of(config: &ActiveConfig, known: &Registered) -> Option<u16> {
     known.profile.as_deref().and_then(|name| config.profile_index(name))
+}
+
+/// Returns the profile that decodes what a device sends: the one that the registry gives it, else the route's.
+pub(crate) fn profile_for(config: &ActiveConfig, known: Option<&Registered>, routed: u16) -> u16 {
+    known.and_then(|known| profile_of(config, known)).unwrap_or(routed)
 }
 
 /// An entry without data.

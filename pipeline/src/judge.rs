@@ -51,7 +51,7 @@ impl Pipeline {
         }
     }
 
-    /// Judges silence at a tick, device by device in the order of tenant and name.
+    /// Judges silence at a tick, device by device in the order of tenant, name and measurement.
     pub(crate) fn judge_silence(&mut self, out: &mut OutboxRecord) {
         let Some(config) = self.config.clone() else { return };
         for (place, live_ms) in self.take_due() {
@@ -92,7 +92,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes the devices whose silence is long enough by their clock, in the order of tenant and name.
+    /// Takes the devices whose silence is long enough by their clock, in the order of tenant, name and measurement:
+    /// in which order deadlines wait depends on restarts.
     fn take_due(&mut self) -> Vec<((usize, u32), u64)> {
         let mut due = Vec::new();
         for shard in 0..self.shards.len() {
@@ -111,12 +112,12 @@ impl Pipeline {
                 }
             }
         }
-        due.sort_by(|a, b| self.name_of(a.0).cmp(&self.name_of(b.0)));
+        due.sort_by(|a, b| self.key_of(a.0).cmp(&self.key_of(b.0)));
         due
     }
 
-    fn name_of(&self, place: (usize, u32)) -> Option<(&str, &str)> {
-        self.device(place).map(|device| (device.tenant(), device.name()))
+    fn key_of(&self, place: (usize, u32)) -> Option<(&str, &str, u16)> {
+        self.device(place).map(|device| (device.tenant(), device.name(), device.measurement))
     }
 
     /// Begins a device's silence anew: it has just been heard over a source.

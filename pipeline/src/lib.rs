@@ -6,7 +6,8 @@
 //! ```
 //!
 //! - **P1 conservation**: every uplink and every reading ends in exactly one column of the [`account`].
-//! - **P3 bounded**: identity memory per device, dead letters per device and in all, resolved alerts that are kept.
+//! - **P3 bounded**: devices that no registry names, identity memory per device, dead letters per device and in all,
+//!   results of one uplink, resolved alerts that are kept.
 //! - **P4 determinism**: results depend on the records alone: no clock, no randomness, no environment; not on the
 //!   number of shards, and not on when snapshots were taken.
 //! - **P5 isolation**: a payload, device or tenant touches the state of its own devices only.
@@ -18,6 +19,7 @@ pub mod account;
 pub mod alert_book;
 mod answered;
 pub mod balance;
+mod batch;
 mod change;
 mod clock;
 pub mod config;

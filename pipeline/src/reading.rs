@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use telemetry::flag::ValueFlags;
 use telemetry::line_protocol::{PointHead, Stamp, write_reading};
 use telemetry::profile::Profile;
-use telemetry::reading::{Element, Observation, Reading};
+use telemetry::reading::{Observation, Reading};
 use telemetry::registry::Device as Registered;
 use telemetry::time::EventTime;
 use telemetry::topic::is_name;
@@ -19,7 +19,7 @@ use crate::letter::Subject;
 use crate::newest::Draft;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::repeat::{Fate, timed_fate, untimed_fate};
-use crate::time_policy::{judge_time, time_of};
+use crate::time_policy::judge_time;
 
 /// A device and what the registry says of it.
 pub(crate) struct Owner<'a> {
@@ -28,39 +28,6 @@ pub(crate) struct Owner<'a> {
 }
 
 impl Pipeline {
-    /// Takes the elements of a batch: judged in order of time, results in the order of the payload; then the
-    /// alerts in the order of time, since one that ends must not stand before its beginning.
-    pub(crate) fn take_batch(
-        &mut self,
-        ctx: &mut Context<'_>,
-        elements: &mut [Element],
-        out: &mut OutboxRecord,
-    ) {
-        let Some(profile) = ctx.config.profile(ctx.profile) else { return };
-        let received_at = ctx.uplink.received_at;
-        let mut order: Vec<(i64, u32, &mut Element)> = (0..)
-            .zip(elements)
-            .map(|(index, element)| (time_of(&profile.time, element, received_at), index, element))
-            .collect();
-        order.sort_by_key(|(at, index, _)| (*at, *index));
-        let mut part = std::mem::take(&mut self.scratch.part);
-        part.begin(received_at);
-        self.scratch.alerts.begin(received_at);
-        ctx.alerts_wait = true;
-        let mut parts: Vec<(u32, std::ops::Range<usize>)> = Vec::with_capacity(order.len());
-        for (_, index, element) in order {
-            let begin = part.bytes().len();
-            self.take_element(ctx, index, element, &mut part);
-            parts.push((index, begin..part.bytes().len()));
-        }
-        parts.sort_by_key(|(index, _)| *index);
-        for (_, range) in parts {
-            out.append_entries(&part, range);
-        }
-        out.append_all(&self.scratch.alerts);
-        self.scratch.part = part;
-    }
-
     /// Takes one reading: exactly one of point, dead letter, duplicate comes of it.
     pub(crate) fn take_reading(
         &mut self,
@@ -76,16 +43,17 @@ impl Pipeline {
             let fault = Fault { reason: Reason::BadElement, detail, device: "" };
             return self.set_reading_aside(ctx, index, fault, out);
         }
-        let known = ctx.config.device(ctx.tenant, name);
-        if known.is_none() && ctx.config.unknown == UnknownDevice::Quarantine {
-            let detail = "not in the registry".into();
-            let fault = Fault { reason: Reason::UnknownDevice, detail, device: name };
-            return self.set_reading_aside(ctx, index, fault, out);
-        }
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
-        let owner = Owner { place: self.place_of(ctx, name, known), known };
-        let stamp = self.stamp(profile, reading, ctx, owner.place);
-        self.count(&owner, reading);
+        let owner = match self.owner_of(ctx, name) {
+            Ok(owner) => owner,
+            Err(detail) => {
+                let detail = detail.into();
+                let fault = Fault { reason: Reason::UnknownDevice, detail, device: name };
+                return self.set_reading_aside(ctx, index, fault, out);
+            }
+        };
+        let stamp = stamp_of(profile, reading, ctx);
+        self.count_gaps(&owner, reading);
         if reading.observations.iter().all(|seen| seen.value.is_none()) {
             let detail = "no property has a value".into();
             let fault = Fault { reason: Reason::NoValue, detail, device: name };
@@ -114,25 +82,27 @@ impl Pipeline {
                     out,
                 );
             }
-            Fate::News => self.keep(ctx, &owner, (index, reading, stamp), out),
+            Fate::News => self.keep(ctx, &owner, (index, reading, stamp, &[]), out),
             Fate::More(known) => {
                 // A value that is there already is not missing, whatever this reading lacks.
                 reading.observations.retain(|one| {
                     let is_known = ctx.slot(one.property).and_then(|slot| known.get(slot).copied());
                     one.value.is_some() || is_known != Some(true)
                 });
-                self.keep(ctx, &owner, (index, reading, stamp), out);
+                // What the store refused is not there, so it is told whole.
+                let is_there = ctx.redrive != Some(Subject::Point);
+                let told = if is_there { known.as_slice() } else { &[] };
+                self.keep(ctx, &owner, (index, reading, stamp, told), out);
             }
         }
     }
 
-    /// Finds the device, or makes room for it.
-    fn place_of(
-        &mut self,
-        ctx: &Context<'_>,
-        name: &str,
-        known: Option<&Registered>,
-    ) -> (usize, u32) {
+    /// Finds the device, or makes room for it. The error says why it stays unknown.
+    fn owner_of<'a>(&mut self, ctx: &Context<'a>, name: &str) -> Result<Owner<'a>, &'static str> {
+        let known = ctx.config.device(ctx.tenant, name);
+        if known.is_none() && ctx.config.unknown == UnknownDevice::Quarantine {
+            return Err("not in the registry");
+        }
         let hash = device_hash(ctx.tenant, name);
         let shard = self.shard_of(ctx.tenant, hash, known.and_then(|known| known.group.as_deref()));
         let measurement =
@@ -143,7 +113,10 @@ impl Pipeline {
             .and_then(|held| held.find(hash, (ctx.tenant, name), measurement));
         if let Some(at) = found {
             self.settle(ctx.config, (shard, at), ctx.profile);
-            return (shard, at);
+            return Ok(Owner { place: (shard, at), known });
+        }
+        if known.is_none() && self.is_full() {
+            return Err("not in the registry, and the table of devices is full");
         }
         let device =
             Device::new((ctx.tenant, name, site_of(known, ctx.site)), ctx.config, ctx.profile);
@@ -151,39 +124,13 @@ impl Pipeline {
         let device = Device { heard_live_ms: self.clocks.live_ms(0), ..device };
         let place = (shard, self.shards.get_mut(shard).map_or(0, |held| held.add(hash, device)));
         self.watch(ctx.config, place);
-        place
+        Ok(Owner { place, known })
     }
 
-    /// Applies the time policy: where the point stands, and what is wrong with its time.
-    fn stamp(
-        &self,
-        profile: &Profile,
-        reading: &Reading,
-        ctx: &Context<'_>,
-        place: (usize, u32),
-    ) -> Stamp {
-        let received_at = ctx.uplink.received_at;
-        match judge_time(&profile.time, reading.sampled_at, received_at) {
-            Ok(at) => Stamp { at_nanos: at.as_nanos(), flag: None, sampled_at_raw: None },
-            Err(flag) => {
-                let stamped =
-                    || self.device(place).map_or(0, |device| device.stamped_in(self.position));
-                let before = ctx.redriven_before.unwrap_or_else(stamped);
-                Stamp {
-                    at_nanos: received_at.as_nanos().saturating_add(before),
-                    flag: Some(flag),
-                    sampled_at_raw: reading.sampled_at.map(EventTime::as_nanos),
-                }
-            }
-        }
-    }
-
-    /// Counts the reading in its uplink, and gaps of the device's sequence.
-    fn count(&mut self, owner: &Owner<'_>, reading: &Reading) {
-        let position = self.position;
-        let Some(device) = self.device_mut(owner.place) else { return };
-        device.count_in(position);
+    /// Counts gaps of the device's sequence.
+    fn count_gaps(&mut self, owner: &Owner<'_>, reading: &Reading) {
         let Some(sequence) = reading.sequence else { return };
+        let Some(device) = self.device_mut(owner.place) else { return };
         let expected = device.sequence.replace(sequence).and_then(|last| last.checked_add(1));
         let gap = expected
             .map_or(0, |expected| u64::try_from(sequence.saturating_sub(expected)).unwrap_or(0));
@@ -237,19 +184,19 @@ impl Pipeline {
         fate
     }
 
-    /// Keeps a reading: flags, point, rules.
+    /// Keeps a reading: flags, point, rules. `told`: by slot, which of its values have been told before.
     fn keep(
         &mut self,
         ctx: &mut Context<'_>,
         owner: &Owner<'_>,
-        (index, reading, stamp): (u32, &mut Reading, Stamp),
+        (index, reading, stamp, told): (u32, &mut Reading, Stamp, &[bool]),
         out: &mut OutboxRecord,
     ) {
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
         values.resize(profile.properties.len(), None);
-        let late = self.note(ctx, owner, (reading, stamp.at_nanos), &mut values);
+        let late = self.note(ctx, owner, (reading, stamp.at_nanos, told), &mut values);
         self.hear(ctx, owner.place);
         self.account.late += late;
         self.account.points += 1;
@@ -285,7 +232,7 @@ impl Pipeline {
         &mut self,
         ctx: &Context<'_>,
         owner: &Owner<'_>,
-        (reading, at): (&mut Reading, i64),
+        (reading, at, told): (&mut Reading, i64, &[bool]),
         values: &mut [Option<f64>],
     ) -> u64 {
         let mut draft = std::mem::take(&mut self.scratch.newest);
@@ -298,7 +245,7 @@ impl Pipeline {
                 && device.newest.renew(&mut draft, at, &seen);
             if !is_renewed {
                 device.newest.change(&mut draft, |newest| {
-                    late = flag_and_note(ctx, newest, (reading, at));
+                    late = flag_and_note(ctx, newest, (reading, at, told));
                 });
             }
             device.newest_at = device.newest_at.max(at);
@@ -327,21 +274,45 @@ fn hand_over(ctx: &Context<'_>, reading: &Reading, slots: usize, values: &mut [O
 }
 
 /// Adds the flag `late` and notes good values as the newest; returns how many are late.
-fn flag_and_note(ctx: &Context<'_>, newest: &mut Draft, (reading, at): (&mut Reading, i64)) -> u64 {
+///
+/// One that has been told before is left out rather than flagged: it may have been in time when it was told first,
+/// and the point that says so stands.
+fn flag_and_note(
+    ctx: &Context<'_>,
+    newest: &mut Draft,
+    (reading, at, told): (&mut Reading, i64, &[bool]),
+) -> u64 {
     let mut late = 0;
-    for seen in &mut reading.observations {
+    reading.observations.retain(|seen| {
         let Some(place) = ctx.slot(seen.property).filter(|slot| newest.has(*slot)) else {
-            continue;
+            return true;
         };
         if seen.value.is_some() && at < newest.at(place) {
+            if told.get(place) == Some(&true) {
+                return false;
+            }
             seen.flags = seen.flags.with(ValueFlags::LATE);
             late += 1;
         }
         if let Some(value) = seen.value.as_ref().filter(|_| seen.flags.is_good()) {
             newest.set(place, at, value);
         }
-    }
+        true
+    });
     late
+}
+
+/// Applies the time policy: where the point stands, and what is wrong with its time.
+fn stamp_of(profile: &Profile, reading: &Reading, ctx: &Context<'_>) -> Stamp {
+    let received_at = ctx.uplink.received_at;
+    match judge_time(&profile.time, reading.sampled_at, received_at) {
+        Ok(at) => Stamp { at_nanos: at.as_nanos(), flag: None, sampled_at_raw: None },
+        Err(flag) => Stamp {
+            at_nanos: received_at.as_nanos().saturating_add(ctx.before),
+            flag: Some(flag),
+            sampled_at_raw: reading.sampled_at.map(EventTime::as_nanos),
+        },
+    }
 }
 
 /// Returns the site: the registry's, else the topic's.
@@ -365,17 +336,4 @@ fn tags_of<'a>(
     }
     tags.sort_unstable();
     tags
-}
-
-impl Device {
-    /// Returns how many readings of this device the uplink at `position` has brought so far.
-    fn stamped_in(&self, position: u64) -> i64 {
-        if self.last_position == position { i64::from(self.in_position) } else { 0 }
-    }
-
-    fn count_in(&mut self, position: u64) {
-        self.in_position =
-            if self.last_position == position { self.in_position.saturating_add(1) } else { 1 };
-        self.last_position = position;
-    }
 }

@@ -7,6 +7,7 @@ use telemetry::time::{EventTime, IngestTime};
 
 /// 2000-01-01T00:00:00Z in nanoseconds: no device of this field is older.
 const YEAR_2000: i64 = 946_684_800_000_000_000;
+
 /// Judges the time a device gives. The error says what is wrong with it.
 pub(crate) fn judge_time(
     rule: &TimeRule,
@@ -26,10 +27,10 @@ pub(crate) fn judge_time(
     Ok(at)
 }
 
-pub(crate) fn time_of(rule: &TimeRule, element: &Element, received_at: IngestTime) -> i64 {
-    let sampled_at = match element {
+/// Returns the time that an element gives.
+pub(crate) const fn said_time(element: &Element) -> Option<EventTime> {
+    match element {
         Element::Reading(reading) => reading.sampled_at,
         Element::Bad(_) => None,
-    };
-    judge_time(rule, sampled_at, received_at).unwrap_or(received_at.as_event()).as_nanos()
+    }
 }

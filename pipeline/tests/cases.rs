@@ -57,6 +57,18 @@ path = "m"
 unit = "m3/m3"
 "#;
 
+const TABLE: &str = r#"
+name = "table"
+domain = "soil"
+measurement = "table"
+interval = "1m"
+codec = "csv"
+[[properties]]
+name = "moisture"
+path = "m"
+unit = "m3/m3"
+"#;
+
 const RULES: [(&str, &str); 3] = [
     ("quiet", "scope = { domain = 'soil' }\nno_data = '3 intervals'"),
     ("gone", "scope = { domain = 'soil' }\nno_data = '10 intervals'"),
@@ -82,15 +94,27 @@ struct Rig {
 
 impl Rig {
     fn new(rules: &[&str]) -> Self {
+        Self::with(rules, None)
+    }
+
+    fn with(rules: &[&str], registry: Option<&str>) -> Self {
         let wanted = RULES.iter().filter(|(name, _)| rules.contains(name));
         let file = |name: &str, text: &str| SourceFile { name: name.into(), text: text.into() };
         let route =
             |topic: &str, profile: &str| Route { topic: topic.into(), profile: profile.into() };
         let bundle = Bundle {
-            profiles: vec![file("soil.toml", SOIL), file("gateway.toml", GATEWAY)],
+            profiles: vec![
+                file("soil.toml", SOIL),
+                file("gateway.toml", GATEWAY),
+                file("table.toml", TABLE),
+            ],
             rules: wanted.map(|(name, body)| rule(name, body)).collect(),
-            registry: None,
-            uplinks: vec![route("up/{site}/{device}", "soil"), route("gw/{device}", "gateway")],
+            registry: registry.map(|text| file("devices.csv", text)),
+            uplinks: vec![
+                route("up/{site}/{device}", "soil"),
+                route("gw/{device}", "gateway"),
+                route("csv/{device}", "table"),
+            ],
             unknown: UnknownDevice::Accept,
             identity_memory: 8,
             max_payload: vec![1 << 20],
@@ -164,16 +188,18 @@ impl Rig {
         alerts.map(|(_, line)| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn points(&self) -> Vec<&str> {
+    fn points(&self) -> Vec<String> {
         let points = self.last.iter().filter(|(kind, _)| *kind == EntryKind::Point);
-        points.map(|(_, line)| line.trim_end()).collect()
+        points.map(|(_, line)| line.trim_end().to_owned()).collect()
     }
 
     fn restart(&mut self) {
-        let snapshot = self.pipeline.snapshot();
-        let shards = NonZeroU16::new(3).unwrap();
-        self.pipeline =
-            Pipeline::restore(&snapshot, shards, Limits::default(), &self.config).unwrap();
+        self.pipeline = self.restored(3);
+    }
+
+    fn restored(&self, shards: u16) -> Pipeline {
+        let (snapshot, shards) = (self.pipeline.snapshot(), NonZeroU16::new(shards).unwrap());
+        Pipeline::restore(&snapshot, shards, Limits::default(), &self.config).unwrap()
     }
 
     /// Has the store refuse the first entries of the last record, one of each element.
@@ -200,10 +226,16 @@ impl Rig {
         for (letter, element, origin) in letters {
             let at_nanos = self.at_nanos();
             self.apply(&Record::Redrive(Redrive { at_nanos, letter, element, origin }));
-            points.extend(self.points().iter().map(|point| (*point).to_owned()));
+            points.extend(self.points());
         }
         points
     }
+}
+
+/// Returns when points are, in nanoseconds since the start.
+fn times_of(points: &[String]) -> Vec<i64> {
+    let time = |point: &String| point.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
+    points.iter().map(|point| time(point) - START * SECOND).collect()
 }
 
 fn rules_of(alerts: &[Value]) -> Vec<String> {
@@ -302,7 +334,7 @@ fn what_came_before_is_not_missing() {
     let mut rig = Rig::new(&[]);
     rig.reading(0, "");
     rig.uplink("up/east/d1", &format!(r#"{{"ts":{START},"m":0.3}}"#));
-    let point = rig.points()[0].to_owned();
+    let point = &rig.points()[0];
     assert!(point.contains("moisture=0.3") && !point.contains("state_flag"), "{point}");
 }
 
@@ -312,18 +344,162 @@ fn what_came_before_is_not_missing() {
 fn what_is_tried_again_without_a_time_is_a_point_of_its_own() {
     let mut rig = Rig::new(&[]);
     let origin = rig.uplink("up/east/d1", r#"{"s":"ok","m":0.3,"seq":7}"#);
-    let first = rig.points()[0].to_owned();
+    let first = rig.points();
     rig.refuse(1, &origin);
-    assert_eq!(rig.redrive(), [first]);
+    assert_eq!(rig.redrive(), first);
 
     let origin = rig.uplink("gw/g1", r#"[{"d":"a","m":0.1},{"d":"b","m":0.2},{"d":"a","m":0.3}]"#);
-    let points: Vec<String> = rig.points().iter().map(|point| (*point).to_owned()).collect();
+    let points = rig.points();
     rig.refuse(3, &origin);
     let devices: Vec<String> =
         rig.pipeline.letters().iter().map(|letter| letter.device.clone()).collect();
     assert_eq!(devices, ["a", "b", "a"]);
-    let times = |points: &[String]| -> Vec<String> {
-        points.iter().map(|point| point.rsplit(' ').next().unwrap().to_owned()).collect()
+    assert_eq!(times_of(&rig.redrive()), times_of(&points));
+}
+
+/// Scenario: readings with a time and without in one batch; one that names the topic's own device, and one that names
+/// none. The store refuses them, and they are tried again.
+/// Guarantees: without a time a point stands at its place in the payload among those of its device, both times.
+#[test]
+fn points_without_a_time_stand_in_the_order_of_the_payload() {
+    let old = format!(r#"{{"d":"a","ts":{},"m":0.3}}"#, START - 60);
+    let mixed = format!(r#"[{{"d":"a","m":0.1}},{{"d":"a","m":0.2}},{old}]"#);
+    let unnamed = r#"[{"m":0.1},{"d":"g1","m":0.2},{"d":"b","m":0.3}]"#;
+    let mut rig = Rig::new(&[]);
+    for (payload, times) in [(mixed.as_str(), [0, 1, -60 * SECOND]), (unnamed, [0, 1, 0])] {
+        let origin = rig.uplink("gw/g1", payload);
+        assert_eq!(times_of(&rig.points()), times);
+        rig.refuse(3, &origin);
+        assert_eq!(times_of(&rig.redrive()), times);
+    }
+}
+
+/// Scenario: a value in time, a newer one, then the first once more beside a value that is new.
+/// Guarantees: what was in time is not called late; the point has what is new.
+#[test]
+fn what_is_told_again_beside_news_is_not_late() {
+    let mut rig = Rig::new(&[]);
+    let topic = "up/east/d1";
+    rig.uplink(topic, &format!(r#"{{"ts":{START},"m":0.1}}"#));
+    rig.uplink(topic, &format!(r#"{{"ts":{},"m":0.2}}"#, START + 60));
+    rig.uplink(topic, &format!(r#"{{"ts":{START},"m":0.1,"s":"ok"}}"#));
+    let point = &rig.points()[0];
+    assert!(point.contains(r#"state="ok""#) && !point.contains("moisture"), "{point}");
+    assert!(!point.contains("late"), "{point}");
+    assert_eq!(rig.pipeline.account().late, 0);
+}
+
+/// Scenario: the store refuses a value; it is tried again beside a new one, when a newer value has come.
+/// Guarantees: the point has both, since the store has neither.
+#[test]
+fn what_the_store_refused_is_told_whole() {
+    let mut rig = Rig::new(&[]);
+    let topic = "up/east/d1";
+    let origin = rig.uplink(topic, &format!(r#"{{"ts":{START},"m":0.1}}"#));
+    rig.refuse(1, &origin);
+    rig.uplink(topic, &format!(r#"{{"ts":{},"m":0.2}}"#, START + 60));
+    let at_nanos = rig.at_nanos();
+    let letter = rig.pipeline.letters().iter().next().unwrap().id();
+    let origin = rig.origin(topic, &format!(r#"{{"ts":{START},"m":0.1,"s":"ok"}}"#));
+    rig.apply(&Record::Redrive(Redrive { at_nanos, letter, element: Some(0), origin }));
+    let point = &rig.points()[0];
+    assert!(point.contains("moisture=0.1") && point.contains(r#"state="ok""#), "{point}");
+}
+
+/// Scenario: a device falls silent in two measurements within one tick; with a restart before it or without.
+/// Guarantees: the same alerts in the same order.
+#[test]
+fn silences_of_one_device_have_one_order() {
+    let run = |restarts: bool| {
+        let mut rig = Rig::new(&["quiet"]);
+        rig.reading(0, "");
+        rig.uplink("gw/g1", r#"[{"d":"d1","m":0.1}]"#);
+        rig.tick(1);
+        rig.reading(1, "");
+        if restarts {
+            rig.restart();
+        }
+        rig.tick(178);
+        assert!(rig.alerts().is_empty());
+        rig.tick(2);
+        rig.alerts()
     };
-    assert_eq!(times(&rig.redrive()), times(&points));
+    let alerts = run(false);
+    assert_eq!(alerts.len(), 2);
+    assert_eq!(run(true), alerts);
+}
+
+/// Scenario: a device is silent in two measurements since one moment, so that both alerts have one id; then it is
+/// heard in the one, later in the other.
+/// Guarantees: the alert stands as long as one of them is silent, whatever the restarts.
+#[test]
+fn an_alert_of_two_measurements_stands_until_both_are_over() {
+    for restarts in [false, true] {
+        let mut rig = Rig::new(&["quiet"]);
+        rig.reading(0, "");
+        rig.uplink("gw/g1", r#"[{"d":"d1","m":0.1}]"#);
+        let alerts = rig.pass(4);
+        assert_eq!(rules_of(&alerts), ["quiet firing", "quiet firing"]);
+        assert_eq!(alerts[0]["id"], alerts[1]["id"]);
+        let standing = |rig: &mut Rig| {
+            if restarts {
+                rig.restart();
+            }
+            rig.pipeline.firing().len()
+        };
+        assert_eq!(standing(&mut rig), 1);
+        rig.reading(rig.now, "");
+        assert_eq!(standing(&mut rig), 1);
+        rig.uplink("gw/g1", r#"[{"d":"d1","m":0.1}]"#);
+        assert_eq!(standing(&mut rig), 0);
+    }
+}
+
+/// Scenario: the store refuses rows of a table, whose profile has no `[batch]`, and readings of a gateway that has its
+/// profile from the registry.
+/// Guarantees: their letters name element and device.
+#[test]
+fn letters_of_refused_points_name_element_and_device() {
+    let registry = "tenant,device,profile\ndefault,g1,gateway\n";
+    let mut rig = Rig::with(&[], Some(registry));
+    for (topic, payload, devices) in [
+        ("csv/t1", "m\n0.1\n0.2\n", ["t1", "t1"]),
+        ("up/east/g1", r#"[{"d":"a","m":0.1},{"d":"b","m":0.2}]"#, ["a", "b"]),
+    ] {
+        let origin = rig.uplink(topic, payload);
+        assert_eq!(rig.points().len(), 2);
+        rig.refuse(2, &origin);
+        for (element, ((kind, line), device)) in rig.last.iter().zip(devices).enumerate() {
+            let letter: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(*kind, EntryKind::StoreLetter);
+            assert_eq!(letter["element"], element);
+            assert_eq!(letter["device"], device);
+        }
+        assert_eq!(rig.last.len(), 2);
+    }
+}
+
+/// Scenario: names are made up beyond what the table of devices holds; then one comes that the registry names.
+/// Guarantees: what is beyond is set aside, devices that are known go on, a registered one is taken; the same bytes
+/// with one shard and with three.
+#[test]
+fn a_full_table_of_devices_takes_registered_ones_only() {
+    let registry = "tenant,device,profile\ndefault,g1,gateway\ndefault,r1,\n";
+    let run = |shards: u16| {
+        let mut rig = Rig::with(&[], Some(registry));
+        rig.pipeline = rig.restored(shards).with_devices_max(3);
+        let mut all = Vec::new();
+        for device in ["x", "y", "z", "x", "r1", "z", "y"] {
+            rig.uplink(&format!("up/east/{device}"), r#"{"m":0.1}"#);
+            all.append(&mut rig.last);
+        }
+        assert_eq!(rig.pipeline.account().readings_dead.of(Reason::UnknownDevice), 2);
+        all
+    };
+    let all = run(1);
+    let kinds: Vec<EntryKind> = all.iter().map(|(kind, _)| *kind).collect();
+    let (point, dead) = (EntryKind::Point, EntryKind::DeadReading);
+    assert_eq!(kinds, [point, point, dead, point, point, dead, point]);
+    assert!(all[2].1.contains("the table of devices is full"), "{}", all[2].1);
+    assert_eq!(run(3), all);
 }

@@ -31,8 +31,8 @@ path = "m"
 unit = "m3/m3"
 "#;
 
-fn results(topic: &str, payload: &[u8]) -> OutboxRecord {
-    let file = SourceFile { name: "gateway.toml".to_owned(), text: BATCH.to_owned() };
+fn results(profile: &str, topic: &str, payload: &[u8]) -> OutboxRecord {
+    let file = SourceFile { name: "gateway.toml".to_owned(), text: profile.to_owned() };
     let bundle = Bundle {
         profiles: vec![file],
         rules: Vec::new(),
@@ -81,11 +81,36 @@ fn many_bad_elements_leave_room_for_the_good_ones() {
         let element = format!(r#""{filler}","#);
         let good = format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000);
         let payload = format!(r#"{{"readings":[{}{good}]}}"#, element.repeat(bad));
-        let out = results(topic, payload.as_bytes());
+        let out = results(BATCH, topic, payload.as_bytes());
         assert!(out.bytes().len() < SEGMENT, "{bad} bad elements make {}", out.bytes().len());
         let kinds: Vec<EntryKind> =
             Entries::of(out.bytes()).unwrap().map(|entry| entry.kind).collect();
         let count = |kind| kinds.iter().filter(|known| **known == kind).count();
         assert_eq!((count(EntryKind::DeadReading), count(EntryKind::Point)), (bad, 1));
     }
+}
+
+/// Scenario: ten thousand readings that each lack a hundred required properties, so that each point says so.
+/// Guarantees: those whose points the record has no room for are letters, and all of it fits a segment.
+#[test]
+fn results_that_no_segment_holds_are_set_aside() {
+    let required = |layer: usize| {
+        format!(
+            "[[properties]]\nname = 'moisture_of_layer_{layer}'\npath = 'm{layer}'\nunit = 'm3/m3'\nrequired = true\n"
+        )
+    };
+    let required: Vec<String> = (0..100).map(required).collect();
+    let profile = format!("{BATCH}{}", required.concat());
+    let elements: Vec<String> = (0..10_000)
+        .map(|n| format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000 - n))
+        .collect();
+    let payload = format!(r#"{{"readings":[{}]}}"#, elements.join(","));
+    let out = results(&profile, "default/s1/g1", payload.as_bytes());
+    assert!(out.bytes().len() < SEGMENT, "{}", out.bytes().len());
+    let entries = || Entries::of(out.bytes()).unwrap();
+    let count = |kind| entries().filter(|entry| entry.kind == kind).count();
+    let (points, letters) = (count(EntryKind::Point), count(EntryKind::DeadReading));
+    assert_eq!(points + letters, 10_000);
+    assert!(points > 1_000 && letters > 1_000, "{points} points, {letters} letters");
+    assert!(entries().zip(0..).all(|(entry, element)| entry.element == element));
 }

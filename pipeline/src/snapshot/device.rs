@@ -30,8 +30,9 @@ pub(super) fn put(out: &mut Vec<u8>, device: &Device, base: Base) {
     put_time(out, base.now, device.newest_at);
     put_time(out, device.newest_at, device.heard_at);
     put_number(out, device.sequence.map_or(0, |sequence| u128::from(fold(sequence)) + 1));
-    put_number(out, u128::from(base.position.wrapping_sub(device.last_position)));
-    put_number(out, u128::from(device.in_position));
+    // Earlier versions counted here the readings of the last uplink: its position, and how many.
+    put_number(out, 0);
+    put_number(out, 0);
     device.newest.put(out);
     device.memory.put(out, device.newest_at);
     out.push(u8::from(device.rare.is_some()));
@@ -56,8 +57,8 @@ pub(super) fn read(bytes: &mut &[u8], base: Base) -> Option<Device> {
         Some(folded) => Some(unfold(u64::try_from(folded).ok()?)),
         None => None,
     };
-    let last_position = base.position.wrapping_sub(take(bytes)?);
-    let in_position = take(bytes)?;
+    take::<u64>(bytes)?;
+    take::<u32>(bytes)?;
     let newest = Newest::take(bytes)?;
     let memory = Memory::take(bytes, newest_at, newest.slots())?;
     let rare = match take(bytes)? {
@@ -75,10 +76,33 @@ pub(super) fn read(bytes: &mut &[u8], base: Base) -> Option<Device> {
         heard_at,
         newest_at,
         sequence,
-        last_position,
-        in_position,
         memory,
         rare,
         ..Device::in_measurement(names, (measurement, profile), newest)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees: a device as an earlier version wrote it, with a count of the readings of its last uplink, is read.
+    #[test]
+    fn what_earlier_versions_counted_is_skipped() {
+        let base = Base { now: 5, position: 9 };
+        let device = Device {
+            newest_at: 5,
+            heard_at: 5,
+            ..Device::in_measurement(Names::new("t", "d", "s"), (0, 0), Newest::new(1))
+        };
+        let mut bytes = Vec::new();
+        put(&mut bytes, &device, base);
+        // Behind names, places, live time, two times and the sequence, all of one byte each.
+        let counted = &mut bytes[13..15];
+        assert_eq!(counted, [0, 0]);
+        counted.copy_from_slice(&[4, 7]);
+        let mut rest = bytes.as_slice();
+        assert_eq!(read(&mut rest, base), Some(device));
+        assert!(rest.is_empty());
+    }
 }

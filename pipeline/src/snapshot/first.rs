@@ -1,15 +1,14 @@
 //! Snapshots of the first version: head and body in `bincode`. They are read, never written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bincode::Decode;
-use rules::RuleState;
+use rules::{Alert, RuleState};
 use telemetry::reading::Value;
 
 use super::block::decode;
 use super::{Common, SnapshotError, SnapshotHead};
 use crate::account::Account;
-use crate::alert_book::AlertBook;
 use crate::clock::Clocks;
 use crate::device::{Device, NEVER, Names, Rare, Untimed};
 use crate::identity::{Kept, Memory};
@@ -21,7 +20,8 @@ const MAGIC: &[u8; 5] = b"TLSN\x01";
 /// The state.
 pub(super) struct Body {
     pub(super) common: Common,
-    pub(super) alerts: AlertBook,
+    /// Those that ended lately.
+    pub(super) alerts: Vec<Alert>,
     pub(super) letters: Vec<Letter>,
     pub(super) devices: Vec<Device>,
 }
@@ -29,11 +29,18 @@ pub(super) struct Body {
 #[derive(Decode)]
 struct Written {
     account: Account,
-    alerts: AlertBook,
+    alerts: WrittenAlerts,
     clocks: Clocks,
     now: i64,
     letters: Vec<Letter>,
     devices: Vec<WrittenDevice>,
+}
+
+#[derive(Decode)]
+struct WrittenAlerts {
+    /// Derived: each is with its device.
+    _firing: BTreeMap<Box<str>, Alert>,
+    resolved: Vec<Alert>,
 }
 
 #[derive(Decode)]
@@ -49,8 +56,9 @@ struct WrittenDevice {
     newest_at: i64,
     silent_from: i64,
     sequence: Option<i64>,
-    last_position: u64,
-    in_position: u32,
+    /// No longer needed, like the next.
+    _last_position: u64,
+    _in_position: u32,
     latest: Vec<(i64, Option<Value>)>,
     memory: WrittenMemory,
     untimed: VecDeque<Untimed>,
@@ -79,7 +87,7 @@ pub(super) fn read(rest: &mut &[u8]) -> Result<Body, SnapshotError> {
     let Written { account, alerts, clocks, now, letters, devices } = decode(rest)?;
     Ok(Body {
         common: Common { account, clocks, now },
-        alerts,
+        alerts: alerts.resolved,
         letters,
         devices: devices.into_iter().map(WrittenDevice::carry_over).collect(),
     })
@@ -107,8 +115,6 @@ impl WrittenDevice {
             heard_at: self.heard_at,
             newest_at: self.newest_at,
             sequence: self.sequence,
-            last_position: self.last_position,
-            in_position: self.in_position,
             memory: self.memory.carry_over(slots),
             rare: (!rare.is_empty()).then(|| Box::new(rare)),
             ..Device::in_measurement(names, (self.measurement, self.profile), newest)

@@ -102,7 +102,7 @@ impl<'a> Restoring<'a> {
         } else {
             let body = first::read(&mut rest)?;
             restoring.common(body.common);
-            restoring.pipeline.alerts = body.alerts;
+            body.alerts.into_iter().for_each(|alert| restoring.pipeline.alerts.list(alert));
             body.letters.into_iter().for_each(|letter| restoring.letter(letter));
             restoring.strays = body.devices;
             restoring.devices = u64::try_from(restoring.strays.len()).unwrap_or(u64::MAX);
