@@ -106,24 +106,33 @@ function newest() {
 
 // ---- the token --------------------------------------------------------------------------------------------------
 
+/** What a header can bear: with anything else no request would ever leave. */
+const BEARABLE = /^[\x20-\x7e]+$/;
+
 function askToken(wasWrong) {
   const dialog = byId("token");
   const input = byId("token-input");
+  const show = () => dialog.open || dialog.showModal();
   byId("token-wrong").hidden = !wasWrong;
   input.value = "";
-  if (!dialog.open) dialog.showModal();
+  show();
   return new Promise((done) => {
     const form = byId("token-form");
     const onSubmit = (event) => {
       event.preventDefault();
-      if (input.value.trim() === "") return;
-      form.removeEventListener("submit", onSubmit);
       const given = input.value.trim();
+      if (given === "") return;
       input.value = "";
+      byId("token-wrong").hidden = BEARABLE.test(given);
+      if (!BEARABLE.test(given)) return;
+      form.removeEventListener("submit", onSubmit);
+      dialog.removeEventListener("close", show);
       dialog.close();
       done(given);
     };
     form.addEventListener("submit", onSubmit);
+    // Without the token there is nothing behind the dialog, and a second Esc closes it whatever is said to `cancel`.
+    dialog.addEventListener("close", show);
   });
 }
 

@@ -41,7 +41,10 @@ function colour(value, { high, isGood }, ramp) {
 
 const rampNow = () => RAMPS[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
 
-/** Paints every cell where its row and time are. */
+/** Says whether a value is a mean speed of nobody: no jam, and no free road either. */
+const isNobody = (value, { isGood }) => isGood && value === 0;
+
+/** Paints every cell where its row and time are; none where nobody passed. */
 export function paint(canvas, matrix, limits, { width, height }) {
   const { box, row, x, from, to } = matrix.place;
   const ratio = devicePixelRatio || 1;
@@ -55,7 +58,7 @@ export function paint(canvas, matrix, limits, { width, height }) {
     const top = box.top + at * row;
     values.forEach((value, column) => {
       const start = matrix.from + column * matrix.step;
-      if (value === null || start + matrix.step <= from || start >= to) return;
+      if (value === null || isNobody(value, limits) || start + matrix.step <= from || start >= to) return;
       const [a, b] = [Math.max(box.left, x(start)), Math.min(box.right, x(start + matrix.step))];
       pen.fillStyle = `rgb(${colour(value, limits, ramp).join(" ")})`;
       pen.fillRect(a, top, b - a + 0.4, row - gap);

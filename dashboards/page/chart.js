@@ -162,7 +162,18 @@ function append(reading) {
   const value = reading.values[property];
   if (typeof value !== "number" || reading.flags[property]) return;
   put(Date.parse(reading.sampled_at), value);
-  requestAnimationFrame(draw);
+  plan();
+}
+
+let isPlanned = false;
+/** Draws with the next frame, once: a hidden tab has none for hours, and all that waited would come at once. */
+function plan() {
+  if (isPlanned) return;
+  isPlanned = true;
+  requestAnimationFrame(() => {
+    isPlanned = false;
+    draw();
+  });
 }
 
 // ---- drawing ----------------------------------------------------------------------------------------------------

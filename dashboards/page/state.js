@@ -8,6 +8,8 @@ const BALANCE_EVERY_MS = 3_000;
 const ALL_EVERY_MS = 120_000;
 const RETRY_MS = 3_000;
 const RATE_MS = 5_000;
+/** Beyond this a device was heard without the feed; less is a list that was faster than the feed. */
+const BEHIND_MS = 2_000;
 
 export const state = {
   devices: new Map(),
@@ -24,6 +26,9 @@ export const state = {
 const siteProperties = new Map();
 /** Returns what is known of a site. */
 export const siteOf = (tenant, site) => siteProperties.get(keyOf(tenant, site));
+
+/** Compares as times: they have as many decimals as they need, so that `.181Z` comes before `.18Z` as a text. */
+const isBefore = (one, other) => Date.parse(one) < Date.parse(other);
 
 export const keyOf = (tenant, device) => JSON.stringify([tenant, device]);
 
@@ -108,7 +113,12 @@ async function loadDevices() {
     const key = keyOf(device.tenant, device.device);
     const known = before.get(key);
     device.values = known ? known.values : {};
-    if (known && known.received_at > device.received_at)
+    if (known && Date.parse(device.received_at) - Date.parse(known.received_at) > BEHIND_MS) {
+      // Old values beside a fresh time would pass for new ones: they are asked for again where somebody looks.
+      device.values = {};
+      learned.delete(key);
+    }
+    if (known && isBefore(device.received_at, known.received_at))
       Object.assign(device, { sampled_at: known.sampled_at, received_at: known.received_at });
     state.devices.set(key, device);
   }
@@ -133,6 +143,7 @@ async function loadConfig() {
 /** Loads everything; again after a while where that fails, since a service that recovers says 503. */
 let isLoading = false;
 let isWanted = false;
+let retry = null; // One for all that failed: each would go on by itself as long as the server is away.
 async function loadAll() {
   if (isLoading) {
     isWanted = true;
@@ -146,7 +157,8 @@ async function loadAll() {
       state.link.hasSnapshot = true;
       touch("link");
     }
-    if (!isWhole) setTimeout(loadAll, RETRY_MS);
+    clearTimeout(retry);
+    retry = isWhole ? null : setTimeout(loadAll, RETRY_MS);
   } finally {
     isLoading = false;
     if (isWanted) {
@@ -215,7 +227,7 @@ function takeReading(reading) {
     meet();
   } else if (device.received_at === null) meet();
   device.received_at = reading.received_at;
-  if (reading.time_flag === null && (device.sampled_at === null || reading.sampled_at >= device.sampled_at)) {
+  if (reading.time_flag === null && !isBefore(reading.sampled_at, device.sampled_at)) {
     device.sampled_at = reading.sampled_at;
     for (const [property, value] of Object.entries(reading.values)) {
       if (!reading.flags[property]) device.values[property] = { value, at: reading.sampled_at };

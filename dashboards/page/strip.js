@@ -75,6 +75,8 @@ function words() {
   showSpan = show;
   roadPicker = picker(say("page.strip.road"), (key) => {
     road = key;
+    // A road that is chosen for all views goes before the one of this view: it is chosen anew.
+    if (roads().some((one) => one.key === state.chosen.site)) pick({ site: key });
     follow();
   });
   propertyPicker = picker(say("page.chart.property"), (name) => {

@@ -14,6 +14,7 @@ use crate::payload::Payload;
 use crate::place::{Place, Spot, place, places_of};
 use crate::road::Detector;
 use crate::scenario::{Kind, RoadPart, Scenario};
+use crate::schedule::ms_from;
 use crate::soil::{Probe, millis};
 use crate::weather::Sky;
 
@@ -140,8 +141,7 @@ impl Fleet {
     #[must_use]
     pub fn live(mut self, since: EventTime, every: Duration) -> Self {
         let every = millis(every).max(1);
-        let passed = since.as_nanos().div_euclid(1_000_000).saturating_sub(self.start_ms);
-        let turns = -(-passed).div_euclid(every);
+        let turns = -self.start_ms.saturating_sub(ms_from(since)).div_euclid(every);
         self.live = Some((self.start_ms.saturating_add(turns.saturating_mul(every)), every));
         self
     }

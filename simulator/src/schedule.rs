@@ -60,7 +60,7 @@ impl Fleet {
 }
 
 /// Returns the first whole millisecond at or after a time.
-const fn ms_from(at: EventTime) -> i64 {
+pub(crate) const fn ms_from(at: EventTime) -> i64 {
     -(-at.as_nanos()).div_euclid(1_000_000)
 }
 

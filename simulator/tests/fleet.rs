@@ -120,6 +120,27 @@ fn sequence_numbers_have_no_gap() {
     }
 }
 
+/// Scenario: as the demo does it, the history up to now is sent, and the present begins a moment later.
+/// Guarantees: no device skips a number there, whether or not it has just sent at its interval.
+#[test]
+fn the_present_goes_on_where_history_ends() {
+    let made = fleet("demo", 1, None);
+    let every = Duration::from_secs(5);
+    for seconds in [3600, 3605, 3895, 3900] {
+        let at = made.start().plus(Duration::from_secs(seconds));
+        let after = at.plus(Duration::from_nanos(1));
+        let sent = made.schedule(made.start(), after);
+        let last: BTreeMap<u32, EventTime> = sent.map(|(at, device)| (device, at)).collect();
+        assert_eq!(last.len(), usize::try_from(made.len()).unwrap());
+        let live = made.clone().live(after, every);
+        for (device, last) in last {
+            let before = parsed(&made, device, last)["seq"].as_i64().unwrap();
+            let next = parsed(&live, device, at.plus(every))["seq"].as_i64().unwrap();
+            assert_eq!(next, before + 1, "device {device} after {seconds} s");
+        }
+    }
+}
+
 /// Guarantees: a schedule in pieces is the schedule; times rise.
 #[test]
 fn a_schedule_can_begin_anywhere() {

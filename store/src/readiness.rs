@@ -1,10 +1,12 @@
 //! Whether the store counts as ready, and when to ask it next.
 //!
 //! ```text
-//!          probe failed, or the writer halts                  (not ready within 4.5 s of the failure)
+//!          probe failed, or the writer halts,                 (not ready within 4.5 s of the failure)
+//!          or no write succeeds for a while                   (not ready within 9.5 s of the first that failed)
 //!  Ready ───────────────────────────────────▶ NotReady
 //!    ▲                                            │
-//!    └── probe passed and the writer not halted ──┘           (ready within 4.5 s of the recovery)
+//!    └── probe passed and the writer not halted, ─┘           (ready within 4.5 s of the recovery)
+//!        a write succeeded since the last failed
 //! ```
 
 use std::time::Duration;
@@ -13,12 +15,18 @@ use std::time::Duration;
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest time of one probe.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// How long writes may fail, one after the other, of a store that answers: it is busy then, and that passes.
+const WRITES_MAY_FAIL: Duration = Duration::from_secs(5);
 
 /// Whether the store answers and takes data. Times are monotonic, since any fixed moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness {
     answers: bool,
     halted: bool,
+    /// The first of the writes that failed since one succeeded.
+    failing_since: Option<Duration>,
+    /// They have failed for longer than they may.
+    is_failing: bool,
     next_probe: Duration,
 }
 
@@ -26,28 +34,37 @@ impl Readiness {
     /// Makes one that is not ready and wants a probe at once.
     #[must_use]
     pub const fn new() -> Self {
-        Self { answers: false, halted: false, next_probe: Duration::ZERO }
+        Self {
+            answers: false,
+            halted: false,
+            failing_since: None,
+            is_failing: false,
+            next_probe: Duration::ZERO,
+        }
     }
 
     /// Takes the result of a probe.
-    pub const fn handle_probe(&mut self, now: Duration, passed: bool) {
+    pub fn handle_probe(&mut self, now: Duration, passed: bool) {
         self.answers = passed;
+        let failing_for = self.failing_since.map(|since| now.saturating_sub(since));
+        self.is_failing = failing_for.is_some_and(|span| span >= WRITES_MAY_FAIL);
         self.next_probe = now.saturating_add(PROBE_INTERVAL);
     }
 
     /// Takes the end of a write: `None` settled, `Some` failed with this remedy.
     ///
-    /// A store that is only busy or away is judged by the probes; one that a person must repair is not
-    /// ready however well it answers.
-    pub const fn handle_write(&mut self, failed: Option<crate::Remedy>) {
-        match failed {
-            None => {
-                self.answers = true;
-                self.halted = false;
-            }
-            Some(crate::Remedy::Halt) => self.halted = true,
-            Some(_) => {}
-        }
+    /// A store that is away is judged by the probes, one that is only busy has some seconds; one that a person must
+    /// repair is not ready however well it answers.
+    pub fn handle_write(&mut self, now: Duration, failed: Option<crate::Remedy>) {
+        let Some(remedy) = failed else {
+            self.answers = true;
+            self.halted = false;
+            self.failing_since = None;
+            self.is_failing = false;
+            return;
+        };
+        self.failing_since.get_or_insert(now);
+        self.halted |= remedy == crate::Remedy::Halt;
     }
 
     /// Returns when the next probe is due.
@@ -59,7 +76,7 @@ impl Readiness {
     /// Returns whether the store answers and takes data.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        self.answers && !self.halted
+        self.answers && !self.halted && !self.is_failing
     }
 }
 
@@ -104,12 +121,36 @@ mod tests {
         let mut ready = Readiness::new();
         ready.handle_probe(Duration::ZERO, true);
         assert!(ready.is_ready());
-        ready.handle_write(Some(Remedy::Backoff));
+        ready.handle_write(Duration::ZERO, Some(Remedy::Backoff));
         assert!(ready.is_ready(), "busy is no failure of the store");
-        ready.handle_write(Some(Remedy::Halt));
+        ready.handle_write(Duration::from_secs(1), Some(Remedy::Halt));
         ready.handle_probe(Duration::from_secs(2), true);
         assert!(!ready.is_ready());
-        ready.handle_write(None);
+        ready.handle_write(Duration::from_secs(3), None);
         assert!(ready.is_ready());
+    }
+
+    /// Scenario: a store that answers and takes no write, as one that says 503 to each does.
+    /// Guarantees: it is not ready within 10 s of the first, however long it told to wait, and is with the first write
+    /// that succeeds.
+    #[test]
+    fn a_store_that_takes_no_write_is_not_ready_however_well_it_answers() {
+        let second = Duration::from_secs;
+        for failed in [vec![1], vec![1, 2, 4, 7]] {
+            let mut ready = Readiness::new();
+            let mut fell = None;
+            for now in 0..10 {
+                if failed.contains(&now) {
+                    ready.handle_write(second(now), Some(Remedy::After(second(60))));
+                }
+                ready.handle_probe(second(now), true);
+                fell = fell.or((!ready.is_ready()).then_some(now));
+            }
+            assert_eq!(fell, Some(6), "{failed:?}");
+            ready.handle_write(second(11), None);
+            assert!(ready.is_ready());
+            ready.handle_probe(second(12), true);
+            assert!(ready.is_ready());
+        }
     }
 }

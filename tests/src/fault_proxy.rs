@@ -39,6 +39,7 @@ struct State {
     target: String,
     fault: Mutex<Fault>,
     failed: AtomicU64,
+    stored: AtomicU64,
     writes: Mutex<Vec<Instant>>,
     over: AtomicBool,
 }
@@ -60,6 +61,7 @@ impl FaultProxy {
             target: target.to_owned(),
             fault: Mutex::new(Fault::Pass),
             failed: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
             writes: Mutex::new(Vec::new()),
             over: AtomicBool::new(false),
         });
@@ -91,6 +93,12 @@ impl FaultProxy {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.state.failed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many writes were answered with 204.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.state.stored.load(Ordering::Relaxed)
     }
 
     /// Returns when each write came in.
@@ -126,12 +134,19 @@ fn serve(state: &State, stream: TcpStream) {
         if http::respond(&mut writer, answer.status(), &headers, &answer.body).is_err() {
             return;
         }
+        if is_write(&request) && answer.status() == 204 {
+            state.stored.fetch_add(1, Ordering::Relaxed);
+        }
     }
+}
+
+fn is_write(request: &Message) -> bool {
+    request.target().contains("/api/v2/write")
 }
 
 /// Returns the answer to a request; `None`: none comes.
 fn meet(state: &State, request: &Message) -> Option<Message> {
-    let write = request.target().contains("/api/v2/write");
+    let write = is_write(request);
     if write {
         state.writes.lock().unwrap().push(Instant::now());
     }

@@ -41,7 +41,16 @@ impl Volume {
 
     /// Makes it read-only.
     pub fn freeze(&self) {
-        let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.at).status();
+        self.remount("remount,ro");
+    }
+
+    /// Lets it be written again.
+    pub fn thaw(&self) {
+        self.remount("remount,rw");
+    }
+
+    fn remount(&self, option: &str) {
+        let status = Command::new("mount").args(["-o", option]).arg(&self.at).status();
         assert!(status.unwrap().success());
     }
 }

@@ -52,6 +52,15 @@ severity = "orange"
 message = { zh = "{site} 土壤墒情偏低：{value} m³/m³", en = "Soil is dry at {site}: {value} m³/m³" }
 "#;
 
+/// A rule that tells the silence of three intervals.
+pub const SILENT: &str = r#"
+name = "soil-no-data"
+scope = { domain = "soil" }
+no_data = "3 intervals"
+severity = "yellow"
+message = { zh = "{site} 无数据", en = "no data from {site}" }
+"#;
+
 /// A folder with a `tianlu.toml` that grows by sections.
 #[derive(Debug)]
 pub struct Work {
@@ -150,6 +159,13 @@ impl Work {
     pub fn profile(self, name: &str, text: &str) -> Self {
         self.write(&format!("profiles/{name}.toml"), text);
         self
+    }
+
+    /// Expects an uplink of each device each two seconds, and tells the silence of six.
+    #[must_use]
+    pub fn tells_silence(self) -> Self {
+        let often = SOIL.replace("interval = \"15m\"", "interval = \"2s\"");
+        self.profile("soil-5in1", &often).rule("soil-no-data", SILENT)
     }
 
     /// Writes `rules/{name}.toml`.

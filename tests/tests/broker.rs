@@ -1,5 +1,6 @@
-//! The broker goes away and comes back; brokers with small windows.
+//! The broker goes away and comes back; brokers with small windows; outages of ours beside silences of devices.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,4 +76,62 @@ fn small_windows_do_not_cap_the_rate() {
         );
     }
     assert_eq!(influx.count("soil", "soil_temp"), 6000);
+}
+
+/// Devices that report twice a second.
+const DEVICES: u32 = 20;
+/// Longer than a silence that is told.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// Reports until told to end, at most for three minutes.
+fn report(address: &str, goes_on: &AtomicBool) {
+    let (publisher, began) = (Publisher::new(address, "p1"), Instant::now());
+    let mut round = 0;
+    while goes_on.load(Ordering::Relaxed) && began.elapsed() < Duration::from_mins(3) {
+        let at = now_ms();
+        let sample = |n: u32| Sample::new(&format!("q{n:04}"), at, round * DEVICES + n).uplink();
+        publisher.send(&(0..DEVICES).map(sample).collect::<Vec<Message>>());
+        round += 1;
+        proof::wait::pass(Duration::from_millis(500));
+    }
+}
+
+/// Scenario: 20 devices report twice a second; the broker is away for ten seconds, then InfluxDB, then the service
+/// itself, killed with -9; at the end the devices fall silent. Six seconds are a silence.
+/// Guarantees: no outage of ours is told as a silence of theirs; their own silence is told of each.
+#[test]
+fn an_outage_of_ours_is_no_silence_of_theirs() {
+    let (Some(mut broker), Some(mut influx)) = (Mosquitto::start(), Influx::start()) else {
+        return;
+    };
+    let work = Work::new().mqtt(&broker.url()).influx(&influx).tells_silence();
+    let (address, goes_on) = (broker.address(), AtomicBool::new(true));
+    let mut service = Tianlu::ready(&work);
+    let service = thread::scope(|scope| {
+        scope.spawn(|| report(&address, &goes_on));
+        service.settle(u64::from(DEVICES), IN_TIME);
+        broker.stop();
+        service.wait_not_ready("mqtt", IN_TIME);
+        proof::wait::pass(AWAY);
+        broker.restart();
+        service.wait_ready(IN_TIME);
+        influx.stop();
+        service.wait_not_ready("store", IN_TIME);
+        proof::wait::pass(AWAY);
+        influx.restart();
+        service.wait_ready(IN_TIME);
+        service.kill9();
+        proof::wait::pass(AWAY);
+        service = Tianlu::ready(&work);
+        proof::wait::pass(AWAY / 2);
+        let told = service.alerts("");
+        goes_on.store(false, Ordering::Relaxed);
+        assert!(told.is_empty(), "{told:?}");
+        service
+    });
+    let told = proof::wait::until("the silence of each to be told", IN_TIME, || {
+        let firing = service.alerts("firing");
+        (firing.len() == DEVICES as usize).then_some(firing)
+    });
+    assert!(told.iter().all(|alert| alert["rule"] == "soil-no-data"), "{told:?}");
 }

@@ -10,24 +10,16 @@ use proof::publisher::{Message, Publisher};
 use proof::sample::{Sample, assert_stored};
 use proof::tianlu::Tianlu;
 use proof::wait::{now_ms, until};
-use proof::work::Work;
+use proof::work::{SILENT, Work};
 
 const IN_TIME: Duration = Duration::from_mins(1);
 const DEVICES: u32 = 20;
 
-/// Silence of three quarters of an hour, as `soil-5in1` reports each 15 minutes.
-const SILENT: &str = r#"
-name = "soil-no-data"
-scope = { domain = "soil" }
-no_data = "3 intervals"
-severity = "yellow"
-message = { zh = "{site} 无数据", en = "no data from {site}" }
-"#;
-
 /// Scenario: 20 devices report once a second; meanwhile the host's clock jumps three days ahead, three days back,
 /// and to the right time again.
-/// Guarantees: each reading is stored once with its own time, none is a dead letter; no device is told silent;
-/// while the clock is wrong the log names it, and once it is right says so.
+/// Guarantees: each reading is stored once with its own time, none is a dead letter; no device is told silent, as it
+/// would be after three quarters of an hour; while the clock is wrong the log and `/readyz` name it, which answers
+/// 200, and once it is right they say so.
 #[test]
 fn a_jump_of_three_days_either_way_loses_nothing_and_alarms_nobody() {
     let (Some(clock), Some(broker)) = (Clock::new(), Mosquitto::start()) else { return };
@@ -62,7 +54,11 @@ fn a_jump_of_three_days_either_way_loses_nothing_and_alarms_nobody() {
             let new = log.get(before..).unwrap_or_default();
             new.lines().any(|line| line.contains("clock") && line.contains(named)).then_some(())
         });
-        assert_eq!(service.get("/readyz").status(), 200, "{by}: the service goes on");
+        let (answer, is_wrong) = (service.get("/readyz"), !apart.is_empty());
+        assert_eq!(answer.status(), 200, "{by}: the service goes on");
+        let notes = answer.json()["notes"].as_array().cloned().unwrap_or_default();
+        let is_noted = notes.iter().any(|note| note["part"] == "clock");
+        assert_eq!(is_noted, is_wrong, "{by}: {}", answer.text());
     }
     report(&mut samples);
     let balance = service.settle(u64::try_from(samples.len()).unwrap(), IN_TIME);

@@ -25,8 +25,8 @@ fn large(number: i64, at: i64) -> Message {
 
 /// Scenario: the disk fills up, by others, while 400 uplinks of 100 KB come in; later the others free it; the
 /// service is killed with -9 at the end. In both protocols.
-/// Guarantees: intake blocks; `/readyz` names `disk` or `journal` with a remedy; nothing is a dead letter; the
-/// service goes on by itself once there is space, and each uplink is stored.
+/// Guarantees: intake blocks; `/readyz` names `disk` or `journal` with a remedy; nothing is a dead letter; our full disk
+/// is not told as the device's silence; the service goes on by itself once there is space, and each uplink is stored.
 #[test]
 fn a_full_disk_blocks_intake_until_there_is_space_again() {
     for protocol in [3, 5] {
@@ -34,7 +34,7 @@ fn a_full_disk_blocks_intake_until_there_is_space_again() {
         let more = format!("protocol = {protocol}");
         let work = Work::new().mqtt_with(&broker.url(), &more).influx(&influx);
         // Segments of 20 MiB, so that the uplinks need more than one.
-        let work = work.data("max_bytes = \"128 MiB\"");
+        let work = work.data("max_bytes = \"128 MiB\"").tells_silence();
         let Some(volume) = Volume::mount(&work.path("data"), 256) else { return };
         let mut service = Tianlu::ready(&work);
         let watch = assert_balance_always(&work.base());
@@ -56,7 +56,10 @@ fn a_full_disk_blocks_intake_until_there_is_space_again() {
         );
         let held = until("a balance", IN_TIME, || proof::balance::Balance::fetch(service.base()));
         assert!(held.uplinks.received < UPLINKS, "{held:?}");
-        pass(Duration::from_secs(2));
+        // Longer than a silence that is told.
+        pass(Duration::from_secs(8));
+        let alerts = service.alerts("");
+        assert!(alerts.is_empty(), "{alerts:?}");
         filler.release();
         service.wait_ready(Duration::from_mins(1));
         let balance = service.settle(UPLINKS, IN_TIME);
@@ -69,13 +72,13 @@ fn a_full_disk_blocks_intake_until_there_is_space_again() {
     }
 }
 
-/// Scenario: the data folder lies on a file system that is mounted read-only. Guarantees: `run` ends with an error
-/// that names the folder and what to do, in words, and never answers ready.
+/// Scenario: the data folder lies on a file system that is mounted read-only, and later may be written. Guarantees:
+/// `run` ends with an error that names the folder, in words, and never answers ready; then it starts.
 #[test]
 fn a_data_folder_that_cannot_be_written_is_named_at_the_start() {
     let Some(broker) = Mosquitto::start() else { return };
     let work = Work::new().mqtt(&broker.url()).store("http://127.0.0.1:9", "none");
-    let Some(volume) = Volume::mount(&work.path("data"), 16) else { return };
+    let Some(volume) = Volume::mount(&work.path("data"), 128) else { return };
     volume.freeze();
     let ran = run(work.dir(), &["run", "--config", "tianlu.toml"]);
     assert_ne!(ran.code, 0, "{ran:?}");
@@ -84,4 +87,9 @@ fn a_data_folder_that_cannot_be_written_is_named_at_the_start() {
         "{ran:?}"
     );
     assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    volume.thaw();
+    let mut service = Tianlu::start(&work);
+    let reason = service.wait_not_ready("store", IN_TIME);
+    assert!(text(&reason, "message").contains("http://127.0.0.1:9"), "{reason}");
+    assert!(service.terminate().success());
 }

@@ -10,6 +10,9 @@ fn assert_exact(plan: Plan) {
     eprintln!("{}", outcome.report());
     assert_eq!(outcome.wrong(), [""; 0], "with the seed {}", plan.seed);
     assert!(outcome.samples.unwrap_or(0) > 20);
+    assert_eq!(outcome.killed.values().sum::<u32>(), plan.kills, "each of them was a kill");
+    assert!(outcome.under_load * 2 > plan.kills, "uplinks were on the way at most of them");
+    assert_eq!(outcome.left_behind, 0, "halves of snapshots");
 }
 
 /// Scenario: 30,000 uplinks at QoS 1 by three publishers through Mosquitto; the service is killed seven times: while

@@ -1,6 +1,8 @@
 //! Devices connect to Tianlu itself: real clients, and kill -9 under a thousand slow devices.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -187,6 +189,65 @@ fn paho_devices_publish_and_take_commands() {
     }
     let balance = service.settle(60, IN_TIME);
     assert_eq!((balance.uplinks.received, balance.readings.stored), (60, 60));
+}
+
+/// argon2id of `password`, from the tests of the reference implementation.
+const HASH: &str =
+    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// Connects as a device, with MQTT 3.1.1; returns the connection and the code of CONNACK.
+fn login(address: &str, device: &str, client: &str) -> (TcpStream, u8) {
+    let text = |text: &str| {
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&length[..], text.as_bytes()].concat()
+    };
+    // User name, password, a clean session; no keep-alive.
+    let flags = vec![4, 0xC2, 0, 0];
+    let body = [text("MQTT"), flags, text(client), text(device), text("password")].concat();
+    let head = [0x10, u8::try_from(body.len()).unwrap()];
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(IN_TIME)).unwrap();
+    stream.write_all(&[&head[..], &body].concat()).unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    (stream, answer[3])
+}
+
+/// Scenario: one device leaves the credentials and another enters them; SIGHUP, once with a line that is wrong.
+/// Guarantees: without a restart the one is sent away and the other let in; with a wrong line nothing changes.
+#[test]
+fn a_reload_lets_in_who_stands_in_the_credentials_now() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let listener =
+        format!("[listener]\nbind = \"{address}\"\ncredentials_file = \"secrets/devices.csv\"");
+    let work = Work::new().section(&listener);
+    let know = |device: &str, hash: &str| {
+        let lines = format!("tenant,device,password_hash\ndefault,{device},\"{hash}\"\n");
+        work.write("secrets/devices.csv", &lines);
+    };
+    know("old", HASH);
+    let service = Tianlu::ready(&work);
+    let (mut connected, code) = login(&address, "old", "c1");
+    assert_eq!((code, login(&address, "new", "c2").1), (0, 4));
+
+    know("new", "password");
+    service.reload();
+    until("the refusal of the reload", IN_TIME, || {
+        service.log().contains("not reloaded").then_some(())
+    });
+    assert_eq!((login(&address, "old", "c3").1, login(&address, "new", "c4").1), (0, 4));
+
+    know("new", HASH);
+    service.reload();
+    until("the new device to be let in", IN_TIME, || {
+        (login(&address, "new", "c5").1 == 0).then_some(())
+    });
+    assert_eq!(login(&address, "old", "c6").1, 4);
+    let mut rest = Vec::new();
+    // It may end with a reset.
+    drop(connected.read_to_end(&mut rest));
+    assert_eq!(rest, [0; 0], "MQTT 3 has no goodbye");
+    assert!(service.terminate().success());
 }
 
 fn rfc3339(ms: i64) -> String {

@@ -276,8 +276,8 @@ fn the_page_stays_live_through_news_and_restarts() {
 }
 
 /// Scenario: a service with a token.
-/// Guarantees: the page asks for it, says when it is wrong, and shows data and the live feed with the right one; the
-/// token is in no address.
+/// Guarantees: the page asks for it, whatever is pressed, says when it is wrong or cannot be one, and shows data and the
+/// live feed with the right one; the token is in no address.
 #[test]
 fn the_page_asks_for_the_token() {
     let Some(mut scene) = Scene::set("") else { return };
@@ -294,6 +294,14 @@ fn the_page_asks_for_the_token() {
     let browser = &mut scene.browser;
     browser.open(&format!("{}/?lang=en", service.base()), DESK);
     browser.wait("document.querySelector('#token').open", PAGE);
+    for _ in 0..3 {
+        browser.press("Escape");
+    }
+    browser.wait("document.querySelector('#token').open", PAGE);
+    // No header bears it: a request with it would never leave, and nobody would ask again.
+    browser.fill("#token-input", "密码");
+    browser.press("Enter");
+    browser.wait_text("#token-wrong:not([hidden])", "not the token", PAGE);
     browser.fill("#token-input", "guess");
     browser.press("Enter");
     browser.wait_text("#token-wrong:not([hidden])", "not the token", PAGE);
@@ -313,4 +321,130 @@ fn the_page_asks_for_the_token() {
     let others = browser.problems().into_iter().filter(|one| !one.contains("401"));
     assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new(), "only the refusals");
     assert!(service.terminate().success());
+}
+
+/// Scenario: a page that misses things: drawn by nobody for a while, away from the server, behind the feed.
+/// Guarantees: what waits is drawn once; while the server is away one try follows another, however often somebody looks;
+/// old values never stand beside a fresh time; a road where nobody drives is no jam, and another one can be chosen.
+#[test]
+fn the_page_catches_up_once() {
+    let Some(mut scene) = Scene::set("") else { return };
+    let mut service = Tianlu::ready(&scene.work);
+    let (now, minute) = (now_ms(), 60_000);
+    let mut sent = vec![soil("东坡", "d1", now - minute, 0.3), ring(now)];
+    for step in 0..72 {
+        let at = now - (72 - step) * 5 * minute;
+        sent.extend((10..14).map(|km| speed(&format!("v{km}"), at, 88 * (1 - km % 2))));
+    }
+    publish(&scene.broker, &sent);
+    service.settle(sent.len() as u64, PAGE);
+    let browser = &mut scene.browser;
+    browser.open(&format!("{}/?lang=en#tenant=t1&device=d1", service.base()), DESK);
+    browser.wait_text("#devices-body .device", "0.3\u{a0}m³/m³", PAGE);
+    // The page's own module: what it knows, and what it does when somebody chooses.
+    browser.eval(
+        "void import(document.querySelector('script[type=module]').src.replace('app.js', 'state.js')).then((module) => { window.known = module; })",
+    );
+    browser.wait("!!window.known", PAGE);
+    roads(browser);
+    frames(browser, &scene.broker);
+    behind(browser);
+    tries(browser);
+    no_problems(browser);
+    assert!(service.terminate().success());
+}
+
+/// A reading of another road.
+fn ring(at_ms: i64) -> Message {
+    let payload = format!(r#"{{"ts":{at_ms},"speed_km_h":70}}"#);
+    Message { topic: "road/二环/r1/up".to_owned(), payload: payload.into_bytes() }
+}
+
+/// Nobody passes every other detector, so that two patches are painted; the picker changes the road that was chosen on the map.
+fn roads(browser: &mut Browser) {
+    let painted = "(() => { \
+        const cells = document.querySelector('#strip-body canvas.cells'); \
+        if (cells.hidden || cells.height === 0) return 0; \
+        const copy = new OffscreenCanvas(1, cells.height).getContext('2d', { willReadFrequently: true }); \
+        copy.drawImage(cells, -Math.round(cells.width * 0.9), 0); \
+        const column = copy.getImageData(0, 0, 1, cells.height).data; \
+        let [runs, was] = [0, false]; \
+        for (let at = 3; at < column.length; at += 4) { \
+          const is = column[at] > 200; \
+          runs += is && !was ? 1 : 0; \
+          was = is; \
+        } \
+        return runs; })()";
+    browser.wait(&format!("{painted} > 0"), PAGE);
+    assert_eq!(browser.eval(painted), 2);
+    let shown = |road: &str| {
+        format!(
+            "(document.querySelector('#strip-body svg').getAttribute('aria-label') || '').includes('{road}')"
+        )
+    };
+    browser.eval("known.pick({ site: known.keyOf('default', '绕城高速') })");
+    browser.wait(&shown("绕城高速"), PAGE);
+    browser.eval(
+        "(() => { \
+        const roads = document.querySelector('#strip-tools select'); \
+        roads.value = known.keyOf('default', '二环'); \
+        roads.dispatchEvent(new Event('change')); })()",
+    );
+    browser.wait(&shown("二环"), PAGE);
+    browser.eval("known.pick({ site: null })");
+}
+
+/// A tab that is not seen has no frames.
+fn frames(browser: &mut Browser, broker: &Mosquitto) {
+    browser.eval(
+        "window.waiting = []; window.requestAnimationFrame = (frame) => window.waiting.push(frame)",
+    );
+    let now = now_ms();
+    let news: Vec<_> = (0..20).map(|n| soil("东坡", "d1", now + n, 0.4)).collect();
+    publish(broker, &news);
+    browser.wait(
+        &format!(
+            "Date.parse(known.state.devices.get(known.keyOf('t1', 'd1')).sampled_at) === {}",
+            now + 19
+        ),
+        PAGE,
+    );
+    assert_eq!(browser.eval("window.waiting.length"), 1);
+    browser.eval("window.waiting.pop()(0)");
+}
+
+/// As after a gap of the feed: the server has heard of the device, and the page has not.
+fn behind(browser: &mut Browser) {
+    browser.eval(
+        "(() => { \
+        const device = known.state.devices.get(known.keyOf('t1', 'd1')); \
+        device.received_at = new Date(Date.parse(device.received_at) - 3600000).toISOString(); \
+        device.values.soil_moisture_10cm.value = 0.55; \
+        known.touch('readings'); })()",
+    );
+    browser.wait_text("#devices-body .device", "0.55\u{a0}m³/m³", PAGE);
+    browser.eval("document.dispatchEvent(new Event('visibilitychange'))");
+    browser.wait_text("#devices-body .device", "0.4\u{a0}m³/m³", PAGE);
+}
+
+/// Somebody looks five times while the server is away: there is still one try each three seconds.
+fn tries(browser: &mut Browser) {
+    browser.eval(
+        "(() => { \
+        window.tried = 0; \
+        const fetch_ = window.fetch; \
+        window.fetch = (path, options) => { \
+          if (!String(path).includes('api/v1/sites')) return fetch_(path, options); \
+          window.tried += 1; \
+          return Promise.reject(new TypeError('away')); \
+        }; })()",
+    );
+    for look in 1..=5 {
+        browser.eval("document.dispatchEvent(new Event('visibilitychange'))");
+        browser.wait(&format!("window.tried >= {look}"), PAGE);
+    }
+    browser.eval("window.tried = 0");
+    let began = now_ms();
+    let seen = browser.wait("window.tried >= 4", PAGE);
+    assert!(seen - began > 8_000, "four tries within {} ms", seen - began);
 }

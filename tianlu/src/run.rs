@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::engine::service::Service;
@@ -10,7 +11,9 @@ use ingest::engine::settings::{
     NotifierSettings, NotifierTarget as Target, Settings, StoreSettings,
 };
 use ingest::listener::{Credentials as DeviceCredentials, ListenerConfig, ServerTls, SetUpError};
-use ingest::mqtt::{Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles};
+use ingest::mqtt::{
+    Address, ClientCertificate, Credentials, MqttConfig, Secret, TlsFiles, client_config,
+};
 use ingest::notifier::{MqttTarget, Severity, WebhookTarget};
 use ingest::source::SourceId;
 use pipeline::config::{Route, SourceFile, UnknownDevice};
@@ -106,29 +109,37 @@ pub(crate) async fn received(signal: &mut Signal) {
 
 /// Takes the files as they are now, as a whole or not at all.
 async fn reload(service: &Service, file: &Path, layers: &Layers) {
-    let problems = match load(file, layers) {
-        Ok(loaded) => {
-            let bundle = bundle(&loaded);
-            match ActiveConfig::build(&bundle) {
-                Ok(active) => {
-                    match service.reload(&bundle, active).await {
-                        Ok(()) => tracing::info!(
-                            "configuration reloaded; brokers, store, notifiers and HTTP change at a restart"
-                        ),
-                        Err(error) => {
-                            tracing::error!(error = %chain(&error), "not reloaded; the configuration before stays active")
-                        }
-                    }
-                    return;
-                }
-                Err(problems) => problems,
+    let (bundle, active, credentials) = match reread(file, layers) {
+        Ok(read) => read,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(%problem, "not reloaded; the configuration before stays active");
             }
+            return;
         }
-        Err(problems) => problems,
     };
-    for problem in problems {
-        tracing::error!(%problem, "not reloaded; the configuration before stays active");
+    match service.reload(&bundle, active).await {
+        Ok(()) => {
+            service.desk().set_device_credentials(credentials);
+            tracing::info!(
+                "configuration reloaded, with the listener's credentials; the rest of the listener, brokers, store, notifiers and HTTP change at a restart"
+            );
+        }
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "not reloaded; the configuration before stays active")
+        }
     }
+}
+
+/// What a reload changes.
+type Reread = (Bundle, Arc<ActiveConfig>, Option<DeviceCredentials>);
+
+/// Reads what a reload changes, all of it before anything is changed.
+fn reread(file: &Path, layers: &Layers) -> Result<Reread, Vec<Problem>> {
+    let loaded = load(file, layers)?;
+    let bundle = bundle(&loaded);
+    let active = ActiveConfig::build(&bundle)?;
+    Ok((bundle, active, device_credentials(&loaded.config)?))
 }
 
 /// Returns everything that influences results, as texts.
@@ -206,6 +217,7 @@ fn listener_of(listener: &Listener, config: &Config) -> Result<ListenerConfig, R
     let mut made = ListenerConfig::new(SourceId(source), listener.bind, patterns);
     made.credentials = device_credentials(config).map_err(Refused::Problems)?;
     made.max_connections = listener.max_connections;
+    made.silence_after = Some(SILENCE_AFTER);
     made.tls = listener.identity.as_ref().map(|(cert_file, key_file)| ServerTls {
         cert_file: cert_file.clone(),
         key_file: key_file.path().to_owned(),
@@ -245,7 +257,6 @@ fn problems_of(error: SetUpError, config: &Config) -> Vec<Problem> {
 }
 
 fn credentials(mqtt: &Mqtt) -> Result<Option<Credentials>, String> {
-    let Some(username) = mqtt.username.clone() else { return Ok(None) };
     let read = |file: &crate::config::SecretFile| {
         Secret::read(file.path()).map_err(|error| format!("{}: {error}", file.path().display()))
     };
@@ -253,7 +264,8 @@ fn credentials(mqtt: &Mqtt) -> Result<Option<Credentials>, String> {
         Some(given) => Some(Secret::new(given.expose().as_bytes().to_vec())),
         None => mqtt.password_file.as_ref().map(read).transpose()?,
     };
-    Ok(Some(Credentials { username, password }))
+    let username = mqtt.username.clone();
+    Ok((username.is_some() || password.is_some()).then_some(Credentials { username, password }))
 }
 
 fn address(mqtt: &Mqtt) -> Address {
@@ -286,6 +298,18 @@ fn source_of(mqtt: &Mqtt, source: u16) -> Result<MqttConfig, String> {
     Ok(config)
 }
 
+/// Reaches the broker as the consumer does. A client id of its own for each topic: a broker has one connection of a
+/// name.
+fn publisher(mqtt: &Mqtt, topic: &str, name: &str) -> Result<MqttTarget, String> {
+    let digest = telemetry::hash::sha256_hex(name.as_bytes());
+    let client_id = format!("{}-alerts-{}", mqtt.client_id, digest.get(..8).unwrap_or_default());
+    let mut target = MqttTarget::new(mqtt.broker.to_string(), topic, client_id);
+    target.credentials = credentials(mqtt)?;
+    let files = address(mqtt).tls;
+    target.tls = files.as_ref().map(client_config).transpose().map_err(|error| error.text().en)?;
+    Ok(target)
+}
+
 /// Names a notifier by kind and address: its queue is found again after a restart.
 fn notifier_of(notifier: &Notifier, config: &Config) -> Result<NotifierSettings, String> {
     let (kind, address, target) = match &notifier.target {
@@ -297,22 +321,86 @@ fn notifier_of(notifier: &Notifier, config: &Config) -> Result<NotifierSettings,
         }
         NotifierTarget::Mqtt { source, topic } => {
             let mqtt = config.mqtt.get(*source).ok_or("the notifier names no broker")?;
-            let address = mqtt.broker.to_string();
-            let mut target = MqttTarget::new(
-                address.clone(),
-                topic.clone(),
-                format!("{}-alerts", mqtt.client_id),
-            );
-            target.credentials = credentials(mqtt)?.map(|known| {
-                let password =
-                    known.password.map(|secret| secret.reveal().to_vec()).unwrap_or_default();
-                (known.username, password.into())
-            });
-            ("mqtt", format!("{address}/{topic}"), Target::Mqtt(target))
+            let address = format!("{}/{topic}", mqtt.broker);
+            ("mqtt", address.clone(), Target::Mqtt(publisher(mqtt, topic, &address)?))
         }
     };
     let digest = telemetry::hash::sha256_hex(address.as_bytes());
     let name = format!("{kind}-{}", digest.get(..12).unwrap_or_default());
     let min_severity = Severity::parse(notifier.min_severity.as_str()).unwrap_or(Severity::Yellow);
     Ok(NotifierSettings { name, target, min_severity })
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry::document::Problems;
+
+    use super::*;
+
+    const REST: &str = r#"
+        topics = ["tianlu/#"]
+        [[uplinks]]
+        topic = "tianlu/v1/{tenant}/{site}/{device}/up"
+        profile = "soil-5in1"
+        [[notifiers]]
+        kind = "mqtt"
+        topic = "alerts/blue"
+        min_severity = "blue"
+        [[notifiers]]
+        kind = "mqtt"
+        topic = "alerts/red"
+    "#;
+
+    /// Reads a configuration, and makes its settings while its files are there.
+    fn with<T>(mqtt: &str, made: impl FnOnce(&Config) -> T) -> T {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), "no certificate").unwrap();
+        std::fs::write(dir.path().join("token"), "hunter2\n").unwrap();
+        let (text, problems) = (format!("[mqtt]\n{mqtt}\n{REST}"), Problems::default());
+        let file = dir.path().join("tianlu.toml");
+        let config = Config::parse(&file, &text, &Layers::default(), None, &problems);
+        assert!(problems.take().is_empty());
+        made(&config)
+    }
+
+    fn targets(config: &Config) -> Vec<Result<MqttTarget, String>> {
+        let made = config.notifiers.iter().map(|notifier| notifier_of(notifier, config));
+        made.map(|made| match made?.target {
+            Target::Mqtt(target) => Ok(target),
+            Target::Webhook(_) => Err("a webhook".to_owned()),
+        })
+        .collect()
+    }
+
+    /// Scenario: two notifiers of one broker. Guarantees: a client id each, since a broker ends the older connection of
+    /// a name, and the consumer's is another one.
+    #[test]
+    fn notifiers_of_one_broker_do_not_throw_each_other_out() {
+        let made = with("url = \"mqtt://h\"\nclient_id = \"c\"", targets);
+        let mut ids: Vec<String> = made.into_iter().map(|made| made.unwrap().client_id).collect();
+        ids.push("c".to_owned());
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 3, "{ids:?}");
+    }
+
+    /// Guarantees: a notifier trusts the `ca_file` of its broker and no other, so that one that cannot be read is named.
+    #[test]
+    fn a_notifier_uses_the_files_of_its_broker() {
+        let made = with("url = \"mqtts://h\"\nca_file = \"ca.pem\"", targets);
+        let errors: Vec<String> = made.into_iter().map(|made| made.unwrap_err()).collect();
+        assert_eq!(errors.len(), 2);
+        assert!(errors.iter().all(|error| error.contains("ca.pem")), "{errors:?}");
+    }
+
+    /// Guarantees: MQTT 5 takes a password without a name, as a token is.
+    #[test]
+    fn a_password_alone_is_sent() {
+        let made = with("url = \"mqtt://h\"\npassword_file = \"token\"", |config| {
+            (source_of(&config.mqtt[0], 0).unwrap().credentials, targets(config).remove(0).unwrap())
+        });
+        let password = Some(Secret::new(b"hunter2".to_vec()));
+        let expected = Some(Credentials { username: None, password });
+        assert_eq!((made.0, made.1.credentials), (expected.clone(), expected));
+    }
 }

@@ -20,10 +20,11 @@ use crate::engine::clock::wall_nanos;
 use crate::engine::driver::{Question, Shared};
 use crate::engine::health::{Health, Part, Trouble};
 use crate::engine::orders::{MakeRecord, Orders, Space};
+use crate::engine::own_alerts;
 use crate::engine::past::Past;
 use crate::engine::store_sink::StoreView;
 use crate::http::{self, BalanceAt, LetterChoice, LetterFilter, LetterLine, NotReady, Unavailable};
-use crate::listener::{CommandError, Commands};
+use crate::listener::{CommandError, Commands, Credentials};
 use crate::meter::{Counted, Totals};
 use crate::source::Acknowledge;
 
@@ -60,7 +61,8 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
-    /// Asks the pipeline between two of its turns. `None`: it has ended.
+    /// Asks the pipeline between two of its turns. `None`: it has ended, as it has at the end of the program while
+    /// HTTP still answers: that must never look like an empty pipeline.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Pipeline) -> T + Send + 'static,
@@ -119,6 +121,20 @@ impl Desk {
         Duration::from_nanos(u64::try_from(wall_nanos().saturating_sub(cut.now_nanos)).unwrap_or(0))
     }
 
+    /// Has the listener let in devices by these credentials from now on, where it let them in by some before.
+    pub fn set_device_credentials(&self, credentials: Option<Credentials>) {
+        if let Some(commands) = &self.commands {
+            commands.set_credentials(credentials);
+        }
+    }
+
+    /// Returns the alerts about the program itself that are listed, the newest first.
+    fn own_alerts(&self) -> Vec<Alert> {
+        let mut listed = self.own_alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        own_alerts::forget_old(&mut listed, IngestTime::from_nanos(wall_nanos()));
+        listed.clone()
+    }
+
     /// Waits until the pipeline has applied a position.
     async fn applied(&self, position: u64) {
         while self.shared.cut().position < position && self.ask(|_| ()).await.is_some() {
@@ -149,12 +165,17 @@ impl http::Desk for Desk {
         self.health.troubles().into_iter().map(reason).collect()
     }
 
-    async fn devices(&self) -> Vec<DeviceSummary> {
-        self.ask(Pipeline::devices).await.unwrap_or_default()
+    async fn devices(&self) -> Result<Vec<DeviceSummary>, Unavailable> {
+        self.ask(Pipeline::devices).await.ok_or_else(unavailable)
     }
 
-    async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
-        self.ask(move |pipeline| pipeline.device_detail(&tenant, &device)).await?
+    async fn device(
+        &self,
+        tenant: String,
+        device: String,
+    ) -> Result<Option<DeviceDetail>, Unavailable> {
+        let detail = self.ask(move |pipeline| pipeline.device_detail(&tenant, &device));
+        detail.await.ok_or_else(unavailable)
     }
 
     fn command(
@@ -167,24 +188,24 @@ impl http::Desk for Desk {
         commands.send(tenant, device, payload).map(|queued| queued.receivers).map_err(Some)
     }
 
-    async fn config(&self) -> Option<Arc<ActiveConfig>> {
-        self.ask(|pipeline| pipeline.config().cloned()).await?
+    async fn config(&self) -> Result<Option<Arc<ActiveConfig>>, Unavailable> {
+        self.ask(|pipeline| pipeline.config().cloned()).await.ok_or_else(unavailable)
     }
 
-    async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {
-        let own = self.own_alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn alerts(&self, state: Option<AlertState>) -> Result<Vec<Alert>, Unavailable> {
+        let own = self.own_alerts();
         let theirs = self.ask(|pipeline| {
             let firing: Vec<Alert> = pipeline.firing().into_iter().cloned().collect();
             (firing, pipeline.resolved().cloned().collect::<Vec<Alert>>())
         });
-        let (firing, resolved) = theirs.await.unwrap_or_default();
+        let (firing, resolved) = theirs.await.ok_or_else(unavailable)?;
         let (own_firing, own_resolved): (Vec<Alert>, Vec<Alert>) =
             own.into_iter().partition(|alert| alert.state == AlertState::Firing);
         let all = own_firing.into_iter().chain(firing).chain(own_resolved).chain(resolved);
-        all.filter(|alert| state.is_none_or(|state| alert.state == state)).collect()
+        Ok(all.filter(|alert| state.is_none_or(|state| alert.state == state)).collect())
     }
 
-    async fn dead_letters(&self, filter: LetterFilter) -> Vec<LetterLine> {
+    async fn dead_letters(&self, filter: LetterFilter) -> Result<Vec<LetterLine>, Unavailable> {
         let lines = self.ask(move |pipeline| {
             let after = pipeline.letters().after(filter.after);
             let wanted =
@@ -194,11 +215,12 @@ impl http::Desk for Desk {
                 .map(|letter| LetterLine { key: letter.key, json: line(letter) })
                 .collect()
         });
-        lines.await.unwrap_or_default()
+        lines.await.ok_or_else(unavailable)
     }
 
-    async fn dead_letter(&self, id: String) -> Option<String> {
-        self.ask(move |pipeline| pipeline.letters().get(&id).map(line)).await?
+    async fn dead_letter(&self, id: String) -> Result<Option<String>, Unavailable> {
+        let found = self.ask(move |pipeline| pipeline.letters().get(&id).map(line));
+        found.await.ok_or_else(unavailable)
     }
 
     async fn redrive(&self, which: LetterChoice) -> Result<u64, Unavailable> {

@@ -56,6 +56,8 @@ pub struct Shared {
     pub wake: Wake,
     /// Position up to which the store has settled everything; kept by the store sink.
     pub store_position: AtomicU64,
+    /// Damaged bytes of the journal that the driver passed over.
+    pub damaged_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -202,6 +204,7 @@ impl Driver {
                 append(&mut self.outbox, (head.position, ordinal), progress.out.bytes());
             }
         }
+        self.shared.damaged_bytes.fetch_max(self.journal.damaged().bytes, Ordering::Relaxed);
         if records == 0 {
             return Ok(Turn::Applied(0));
         }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use journal::{ReadError, Reader, Record};
 use store::Rejected;
 use store::history::{Frozen, History};
+use telemetry::problem::chain;
 use telemetry::time::EventTime;
 use tokio::sync::watch;
 
-use crate::engine::clock::wall_nanos;
+use crate::engine::history_upkeep::HistoryClock;
 use crate::engine::passage::Passage;
 use crate::engine::store_cursor::StoreCursor;
 
@@ -43,6 +44,7 @@ pub(crate) struct Flush {
 /// The embedded history's sink.
 pub(crate) struct HistorySink {
     pub(crate) history: Arc<History>,
+    pub(crate) clock: HistoryClock,
     pub(crate) outbox: Reader,
     /// How far the history's files reach.
     pub(crate) cursor: StoreCursor,
@@ -63,10 +65,15 @@ impl HistorySink {
     pub(crate) fn run(mut self) {
         let mut load = Load::after(self.cursor);
         loop {
-            self.fill(&mut load);
+            let is_readable = self.fill(&mut load);
             let (ends, is_full) = (*self.shutdown.borrow(), self.is_full(&load));
             if !(ends || is_full || load.is_old()) {
-                let _has_more = self.outbox.wait(NAP);
+                if is_readable {
+                    let _has_more = self.outbox.wait(NAP);
+                } else {
+                    // There is more, so that waiting for it would be no pause.
+                    std::thread::sleep(NAP);
+                }
                 continue;
             }
             if load.passage.records > 0 && !self.hand_over(&mut load) {
@@ -98,21 +105,23 @@ impl HistorySink {
             || self.history.unfrozen().bytes >= self.history.options().flush_bytes
     }
 
-    /// Takes outbox records until there are no more or a flush is due.
-    fn fill(&mut self, load: &mut Load) {
-        let now = EventTime::from_nanos(wall_nanos());
+    /// Takes outbox records until there are no more or a flush is due. Returns `false` where the disk does not let
+    /// them be read.
+    fn fill(&mut self, load: &mut Load) -> bool {
+        let now = self.clock.now();
         while !self.is_full(load) {
             match self.outbox.next() {
                 Ok(Some(record)) => load.take(&self.history, now, &record),
-                Ok(None) => return,
+                Ok(None) => return true,
                 // What was cut had been passed; the next call goes on with the oldest record kept.
                 Err(ReadError::Cut { .. }) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the outbox could not be read");
-                    return;
+                    tracing::error!(error = %chain(&error), "the outbox could not be read; tried again");
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Freezes what was taken and waits until the writer has it. Returns `false` where the writer is gone.

@@ -109,9 +109,9 @@ impl HistoryWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::clock::wall_nanos;
+    use crate::engine::clock::{HostClock, wall_nanos};
     use crate::engine::history_sink::HistorySink;
-    use crate::engine::history_upkeep::Upkeep;
+    use crate::engine::history_upkeep::{HistoryClock, Upkeep};
     use crate::engine::store_cursor::StoreCursor;
     use journal::sim::{Faults, SimDisk};
     use journal::{Appended, Disk, Log, LogOptions, ReadFrom, Visible};
@@ -181,13 +181,19 @@ mod tests {
     }
 
     fn rig(refused: u64, faults: Faults) -> Rig {
+        rig_by(wall_nanos, refused, faults)
+    }
+
+    /// Returns the threads by a host whose clock has jumped to `host` since they began.
+    fn rig_by(host: HostClock, refused: u64, faults: Faults) -> Rig {
+        let clock = || HistoryClock { host, ..HistoryClock::start(Arc::default()) };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let disk = SimDisk::new(1);
         let outbox = outbox(&disk, refused);
         let (history, _) = History::open_on(Arc::new(disk.clone()), options()).unwrap();
         let history = Arc::new(history);
         let (stop, stopped) = watch::channel(false);
-        let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), stopped.clone());
+        let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), clock(), stopped.clone());
         let (orders, orders_taken) = mpsc::channel(1);
         let (health, view) = (Arc::new(Health::default()), Arc::new(StoreView::default()));
         let writer = HistoryWriter {
@@ -204,6 +210,7 @@ mod tests {
         let (given, taken) = sync_channel(0);
         let sink = HistorySink {
             history: Arc::clone(&history),
+            clock: clock(),
             outbox: outbox.reader(ReadFrom::Oldest),
             cursor: StoreCursor::default(),
             writer: given,
@@ -281,5 +288,46 @@ mod tests {
         let cursor = rig.end();
         assert!(cursor.is_none_or(|cursor| cursor.position < refused), "{cursor:?}");
         assert!(view.cursor().position < refused);
+    }
+
+    /// Scenario: the host's clock jumps ahead by more than the history keeps, while points are taken.
+    /// Guarantees: none of them is refused as too old.
+    #[test]
+    fn a_jump_of_the_hosts_clock_refuses_no_point() {
+        let rig = rig_by(|| wall_nanos() + 500 * 86_400_000_000_000, 0, Faults::default());
+        wait_until("all points are taken", || {
+            rig.view.cursor().position + rig.history.tail().rows as u64 == POINTS
+        });
+        let cursor = rig.end();
+        assert_eq!(cursor.map(|cursor| cursor.totals.stored), Some(POINTS));
+    }
+
+    /// Scenario: the disk does not let the outbox be read.
+    /// Guarantees: it is asked again after a pause each time, not as fast as it can say no.
+    #[test]
+    fn an_outbox_that_cannot_be_read_is_asked_with_pauses() {
+        let disk = SimDisk::new(1);
+        let outbox = outbox(&disk, 0);
+        for path in disk.paths() {
+            Disk::remove(&disk, &path).unwrap();
+        }
+        let (history, _) = History::open_on(Arc::new(SimDisk::new(2)), options()).unwrap();
+        let (writer, _given) = sync_channel(0);
+        let (stop, shutdown) = watch::channel(false);
+        let sink = HistorySink {
+            history: Arc::new(history),
+            clock: HistoryClock::start(Arc::default()),
+            outbox: outbox.reader(ReadFrom::Oldest),
+            cursor: StoreCursor::default(),
+            writer,
+            shutdown,
+        };
+        let before = disk.calls();
+        let sink = std::thread::spawn(move || sink.run());
+        std::thread::sleep(5 * NAP);
+        stop.send(true).unwrap();
+        sink.join().unwrap();
+        let asked = disk.calls() - before;
+        assert!((1..=10).contains(&asked), "{asked} calls in five pauses");
     }
 }

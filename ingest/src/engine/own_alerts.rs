@@ -1,6 +1,7 @@
 //! The alerts about Tianlu itself: no input, store away, a damaged log. No pipeline results: they go to notifiers and API only.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ use crate::source::Alarms;
 /// How long a trouble must last before people are told.
 const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(5);
-/// Ended alerts about ourselves that are listed.
+/// Alerts about ourselves that are listed. One that stands is never left out, and of each rule one stands at most.
 const LISTED_MAX: usize = 100;
+/// How long those that ended are listed.
+const LISTED_FOR: Duration = Duration::from_hours(24);
 
 /// Watches health and input; tells the notifiers when a trouble lasts, and when it is over.
 pub(crate) struct OwnAlerts {
@@ -83,7 +86,9 @@ impl OwnAlerts {
     /// Also noted in `/readyz`.
     fn damage(&mut self) -> Option<Text> {
         let now = Instant::now();
-        self.damage.handle_lost(self.desk.shared.cut().account.uplinks_lost, now);
+        let shared = &self.desk.shared;
+        let passed_bytes = shared.damaged_bytes.load(Ordering::Relaxed);
+        self.damage.handle_passed(shared.cut().account.uplinks_lost, passed_bytes, now);
         let Some((message, remedy)) = self.damage.poll_trouble(now) else {
             self.desk.health().clear(Part::Damage, "logs");
             return None;
@@ -127,9 +132,7 @@ impl OwnAlerts {
         let line = alert.to_json_line();
         {
             let mut listed = self.desk.own_alerts.lock().unwrap_or_else(PoisonError::into_inner);
-            listed.retain(|known| known.id != alert.id);
-            listed.insert(0, alert.clone());
-            listed.truncate(LISTED_MAX);
+            list(&mut listed, alert.clone(), IngestTime::from_nanos(wall_nanos()));
         }
         tracing::warn!(rule = %alert.rule, firing = alert.state == AlertState::Firing, "alert about tianlu itself");
         let Some(notice) = notice(&Bytes::from(line), None) else { return };
@@ -138,6 +141,76 @@ impl OwnAlerts {
             if feed.send(batch).await.is_err() {
                 tracing::debug!("a notifier has ended");
             }
+        }
+    }
+}
+
+/// Lists an alert first, in place of what it was before.
+fn list(listed: &mut Vec<Alert>, alert: Alert, now: IngestTime) {
+    listed.retain(|known| known.id != alert.id);
+    listed.insert(0, alert);
+    forget_old(listed, now);
+    while listed.len() > LISTED_MAX {
+        let Some(oldest) = listed.iter().rposition(has_ended) else { break };
+        listed.remove(oldest);
+    }
+}
+
+/// Drops what ended more than 24 hours ago.
+pub(crate) fn forget_old(listed: &mut Vec<Alert>, now: IngestTime) {
+    let oldest = now.minus(LISTED_FOR);
+    listed.retain(|known| !has_ended(known) || known.received_at() >= oldest);
+}
+
+fn has_ended(alert: &Alert) -> bool {
+    alert.state != AlertState::Firing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: u64) -> IngestTime {
+        IngestTime::from_nanos(0).plus(Duration::from_hours(hours))
+    }
+
+    fn firing(rule: &str, began: IngestTime) -> Alert {
+        Alert::about_ourselves(rule, Severity::Orange, &Text::plain("x"), began.as_event(), began)
+    }
+
+    fn rules(listed: &[Alert]) -> Vec<&str> {
+        listed.iter().map(|alert| &*alert.rule).collect()
+    }
+
+    #[test]
+    fn one_that_stands_is_listed_however_many_have_ended() {
+        let mut listed = Vec::new();
+        list(&mut listed, firing("stands", at(0)), at(0));
+        for minute in 0..300 {
+            let moment = at(1).plus(Duration::from_mins(minute));
+            list(&mut listed, firing("flaps", moment), moment);
+            list(&mut listed, firing("flaps", moment).ended(moment), moment);
+        }
+        assert_eq!(listed.len(), LISTED_MAX);
+        let (last, others) = listed.split_last().unwrap();
+        assert_eq!((&*last.rule, last.state), ("stands", AlertState::Firing));
+        assert!(others.iter().all(has_ended), "one that ended is not listed as it was");
+        assert!(others.is_sorted_by(|newer, older| newer.received_at() > older.received_at()));
+        assert_eq!(others[0].received_at(), at(1).plus(Duration::from_mins(299)));
+    }
+
+    #[test]
+    fn what_ended_is_listed_for_a_day() {
+        let mut listed = Vec::new();
+        list(&mut listed, firing("stands", at(0)), at(0));
+        for (rule, end) in [("early", 1), ("late", 2)] {
+            list(&mut listed, firing(rule, at(0)).ended(at(end)), at(end));
+        }
+        for (now, expected) in
+            [(25, &["late", "early", "stands"][..]), (26, &["late", "stands"]), (27, &["stands"])]
+        {
+            forget_old(&mut listed, at(now));
+            assert_eq!(rules(&listed), expected, "{now}");
         }
     }
 }

@@ -17,6 +17,7 @@ use pipeline::{ConfigSource, Limits, Pipeline};
 use telemetry::time::IngestTime;
 
 use crate::engine::bundles::Bundles;
+use crate::engine::damage::FoundDamage;
 use crate::engine::layout::Layout;
 use crate::engine::store_cursor::StoreCursor;
 
@@ -62,6 +63,18 @@ pub enum RecoverError {
         #[source]
         source: io::Error,
     },
+    /// A snapshot is whole, and its configuration cannot be had: what it knows would be lost with it.
+    #[error(
+        "restore `{}`: put the folder `configs` back from a backup, or start the version that wrote it",
+        path.display()
+    )]
+    Config {
+        /// Which snapshot.
+        path: PathBuf,
+        /// Which configuration.
+        #[source]
+        source: SnapshotError,
+    },
 }
 
 /// The data folder, opened.
@@ -81,8 +94,8 @@ pub struct Recovered {
     pub bundles: Arc<Bundles>,
     /// The store's cursor file and what it holds.
     pub store_cursor: (CursorFile, StoreCursor),
-    /// Bytes of damage found while opening.
-    pub damaged_bytes: u64,
+    /// Damage found while opening.
+    pub damage: FoundDamage,
 }
 
 /// Returns the size of the logs' segments for a budget: a log always has whole segments.
@@ -180,7 +193,12 @@ pub(crate) fn recover_sized(
         end,
         bundles,
         store_cursor: (file, cursor),
-        damaged_bytes: opened.damage.bytes + opened_outbox.damage.bytes,
+        damage: FoundDamage {
+            bytes: opened.damage.bytes + opened_outbox.damage.bytes,
+            missing_segments: opened.damage.missing_segments
+                + opened_outbox.damage.missing_segments,
+            ends_early: opened.end.position < cut_to.max(cursor.position),
+        },
     })
 }
 
@@ -203,33 +221,48 @@ fn last_time(journal: &Log, position: u64) -> IngestTime {
 ///
 /// # Errors
 ///
-/// [`RecoverError::Io`]: none is whole, and the disk did not let one be read that may be.
+/// [`RecoverError::Io`]: none is whole, and the disk did not let one be read that may be. [`RecoverError::Config`]: none
+/// is whole with its configuration.
 pub(crate) fn load_newest(
     disk: &dyn Disk,
     layout: &Layout,
     bundles: &Bundles,
     shards: NonZeroU16,
 ) -> Result<Pipeline, RecoverError> {
-    let files = snapshots(disk, layout).into_iter();
-    let read = files.map(|(_, path)| {
+    let files = list_snapshots(disk, layout).map_err(|source| RecoverError::Io {
+        doing: "list",
+        path: layout.snapshots(),
+        source,
+    })?;
+    let read = files.into_iter().map(|(_, path)| {
         let bytes = read_file(disk, &path);
         (path, bytes)
     });
-    let whole = |bytes| restore(&snapshot_body(bytes)?, shards, bundles).ok();
+    let whole = |bytes| match snapshot_body(bytes).map(|body| restore(&body, shards, bundles)) {
+        Some(Ok(state)) => Ok(Some(state)),
+        Some(Err(error @ SnapshotError::ConfigMissing(_))) => Err(error),
+        Some(Err(_)) | None => Ok(None),
+    };
     Ok(first_whole(read, whole)?.unwrap_or_else(|| Pipeline::new(shards, Limits::default())))
 }
 
 /// Returns the first that is whole. What may be whole and cannot be read is not passed over for nothing at all.
 fn first_whole<T>(
     files: impl Iterator<Item = (PathBuf, io::Result<Vec<u8>>)>,
-    whole: impl Fn(Vec<u8>) -> Option<T>,
+    whole: impl Fn(Vec<u8>) -> Result<Option<T>, SnapshotError>,
 ) -> Result<Option<T>, RecoverError> {
     let mut unread = None;
     for (path, read) in files {
         let shown = path.display().to_string();
         match read.map(&whole) {
-            Ok(Some(state)) => return Ok(Some(state)),
-            Ok(None) => tracing::error!(path = shown, "a snapshot is damaged; an older one serves"),
+            Ok(Ok(Some(state))) => return Ok(Some(state)),
+            Ok(Ok(None)) => {
+                tracing::error!(path = shown, "a snapshot is damaged; an older one serves");
+            }
+            Ok(Err(error)) => {
+                tracing::error!(path = shown, %error, "a snapshot cannot be used; an older one serves");
+                unread = Some(RecoverError::Config { path, source: error });
+            }
             Err(error) => {
                 tracing::error!(path = shown, %error, "a snapshot cannot be read; an older one serves");
                 unread = Some(RecoverError::Io { doing: "read", path, source: error });
@@ -273,16 +306,20 @@ pub fn restore(
     restoring.finish(parts?.into_iter().flatten().collect())
 }
 
-/// Returns the snapshots, the newest first.
+/// Returns the snapshots, the newest first; none where the folder cannot be listed.
 #[must_use]
 pub fn snapshots(disk: &dyn Disk, layout: &Layout) -> Vec<(u64, PathBuf)> {
+    list_snapshots(disk, layout).unwrap_or_default()
+}
+
+fn list_snapshots(disk: &dyn Disk, layout: &Layout) -> io::Result<Vec<(u64, PathBuf)>> {
     let dir = layout.snapshots();
-    let names = disk.list(&dir).unwrap_or_default();
+    let names = disk.list(&dir)?;
     let position = |name: &str| name.strip_suffix(".snapshot")?.parse::<u64>().ok();
     let mut found: Vec<(u64, PathBuf)> =
         names.iter().filter_map(|name| Some((position(name)?, dir.join(name)))).collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
-    found
+    Ok(found)
 }
 
 /// Reads a snapshot file. `None`: it is none. Whether it is whole is known once it is restored.
@@ -337,7 +374,7 @@ pub(super) fn temporary_path(layout: &Layout, position: u64) -> PathBuf {
 
 /// Removes the snapshots no longer kept; returns the position of the oldest kept.
 pub(super) fn remove_old(disk: &dyn Disk, layout: &Layout) -> io::Result<u64> {
-    let all = snapshots(disk, layout);
+    let all = list_snapshots(disk, layout)?;
     for (_, old) in all.iter().skip(SNAPSHOTS_KEPT) {
         disk.remove(old)?;
     }
@@ -357,6 +394,8 @@ fn remove_unfinished(disk: &dyn Disk, layout: &Layout) {
 
 #[cfg(test)]
 mod tests {
+    use journal::sim::SimDisk;
+
     use super::*;
 
     /// Scenario: snapshots of which the disk lets some not be read, and some are damaged.
@@ -367,12 +406,31 @@ mod tests {
         let refused = || Err(io::Error::other("I/O error"));
         let first = |files: Vec<io::Result<Vec<u8>>>| {
             let named = files.into_iter().map(|bytes| (PathBuf::from("s"), bytes));
-            first_whole(named, |bytes| (bytes != b"bad").then_some(bytes))
+            first_whole(named, |bytes| match &bytes[..] {
+                b"bad" => Ok(None),
+                b"bare" => Err(SnapshotError::ConfigMissing("1f".to_owned())),
+                _ => Ok(Some(bytes)),
+            })
         };
         let whole = first(vec![refused(), Ok(b"bad".to_vec()), Ok(b"old".to_vec())]).unwrap();
         assert_eq!(whole, Some(b"old".to_vec()));
         assert_eq!(first(vec![Ok(b"bad".to_vec())]).unwrap(), None);
         let error = first(vec![refused(), Ok(b"bad".to_vec())]).unwrap_err();
         assert!(matches!(error, RecoverError::Io { doing: "read", .. }), "{error}");
+        assert_eq!(first(vec![Ok(b"bare".to_vec()), Ok(b"old".to_vec())]).unwrap(), whole);
+        let error = first(vec![Ok(b"bare".to_vec()), Ok(b"bad".to_vec())]).unwrap_err();
+        assert!(matches!(error, RecoverError::Config { .. }), "{error}");
+    }
+
+    /// Scenario: the disk does not let the folder of snapshots be listed. Guarantees: it does not count as empty.
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_not_an_empty_one() {
+        let (disk, layout) = (SimDisk::new(1), Layout::new("/data"));
+        disk.create_dir_all(&layout.snapshots()).unwrap();
+        let bundles = Bundles::new(Arc::new(disk.clone()), layout.bundles());
+        assert!(load_newest(&disk, &layout, &bundles, SHARDS).is_ok());
+        disk.stop_after(Some(1));
+        let error = load_newest(&disk, &layout, &bundles, SHARDS).unwrap_err();
+        assert!(matches!(error, RecoverError::Io { doing: "list", .. }), "{error}");
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use journal::{ReadFrom, Reader};
+use journal::{ReadError, ReadFrom, Reader};
 use pipeline::Reason;
 use pipeline::record::{Origin, Record, Rejected, RejectedPoint};
 use store::{EntryKey, RejectReason};
+use telemetry::problem::chain;
 
 use crate::engine::orders::Orders;
 
@@ -91,9 +92,20 @@ fn read_origins(
     last: u64,
 ) -> Option<BTreeMap<u64, Origin>> {
     let mut found = BTreeMap::new();
-    while let Some(record) = reader.next().ok()? {
+    loop {
+        let record = match reader.next() {
+            Ok(Some(record)) => record,
+            Ok(None) => return Some(found),
+            // What was cut does not come back; the next call goes on with the oldest record kept.
+            Err(ReadError::Cut { .. }) => continue,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(%error, "the uplinks of refused points could not be read; tried again");
+                return None;
+            }
+        };
         if record.position > last {
-            break;
+            return Some(found);
         }
         if wanted.contains(&record.position) {
             found.extend(
@@ -101,7 +113,6 @@ fn read_origins(
             );
         }
     }
-    Some(found)
 }
 
 /// Returns the raw uplink of a journal record.
@@ -126,5 +137,45 @@ const fn reason(reason: RejectReason) -> Reason {
         RejectReason::TypeConflict => Reason::TypeConflict,
         RejectReason::OutsideRetention => Reason::OutsideRetention,
         RejectReason::StoreRejected => Reason::StoreRejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::sim::SimDisk;
+    use journal::{Appended, Log, LogOptions};
+    use pipeline::record::Uplink;
+    use std::path::Path;
+    use std::sync::Arc;
+    use telemetry::time::IngestTime;
+
+    /// Scenario: the uplink of a refused point was cut from the journal, as where a history has lost its cursor.
+    /// Guarantees: it is not looked for for ever; the uplinks that are there are read.
+    #[test]
+    fn what_was_cut_is_not_waited_for() {
+        let options = LogOptions { segment_bytes: 2048, ..LogOptions::default() };
+        let disk = Arc::new(SimDisk::new(1));
+        let (mut log, _) = Log::open(disk, Path::new("/journal"), options).unwrap();
+        let uplink = Record::Uplink(Uplink {
+            source: 0,
+            received_at: IngestTime::default(),
+            topic: "up/s/d1",
+            payload: &[7; 300],
+            full_len: 300,
+        });
+        let (kind, payload) = (uplink.kind().code(), uplink.encode());
+        for position in 1..=40 {
+            log.append(Appended { kind, position, ordinal: position, payload: &payload }).unwrap();
+        }
+        log.sync().unwrap();
+        log.cut_before(30).unwrap();
+        let read = |wanted: &[u64], last| {
+            let wanted = wanted.iter().copied().collect();
+            let found = read_origins(log.reader(ReadFrom::Position(1)), &wanted, last);
+            found.map(|found| found.into_keys().collect::<Vec<u64>>())
+        };
+        assert_eq!(read(&[1], 1), Some(Vec::new()));
+        assert_eq!(read(&[1, 35], 35), Some(vec![35]));
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::ENGINE_VERSION;
 use crate::engine::bundles::Bundles;
 use crate::engine::clock::JournalClock;
-use crate::engine::damage::Damage;
+use crate::engine::damage::{Damage, FoundDamage};
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
 use crate::engine::health::{Health, Part};
@@ -92,7 +92,7 @@ struct Opened {
     end: journal::End,
     last_time: IngestTime,
     store_cursor: (CursorFile, StoreCursor),
-    damaged_bytes: u64,
+    damage: FoundDamage,
     journal_reader: Reader,
     journal_end: Published,
     store_reader: Reader,
@@ -107,7 +107,7 @@ impl Opened {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let recovered = recover(&disk, layout, settings.max_bytes, history)
             .map_err(StartError::while_doing("open the data folder"))?;
-        let Recovered { end, last_time, damaged_bytes, .. } = recovered;
+        let Recovered { end, last_time, damage, .. } = recovered;
         let Recovered { journal, outbox, pipeline, bundles, store_cursor, .. } = recovered;
         let kept = bundles.keep(&settings.bundle, Arc::clone(&settings.active));
         let hash = kept.map_err(StartError::while_doing("write the active configuration"))?;
@@ -124,7 +124,7 @@ impl Opened {
             end,
             last_time,
             store_cursor,
-            damaged_bytes,
+            damage,
             journal_reader,
             journal_end,
             store_reader,
@@ -156,7 +156,7 @@ impl Service {
         let (uplinks, uplinks_taken) = mpsc::channel::<Batch>(BATCHES_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let recovered_at = recovered_at(&queues, &opened);
-        let damage = Damage::known(opened.pipeline.account().uplinks_lost, opened.damaged_bytes);
+        let damage = Damage::known(opened.pipeline.account().uplinks_lost, opened.damage);
         let (journal_end, counts_from) = (opened.journal_end.clone(), opened.end.position);
         let bundles = Arc::clone(&opened.bundles);
         let shared = Arc::clone(&parts.shared);

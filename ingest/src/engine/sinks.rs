@@ -17,11 +17,11 @@ use crate::engine::clock::wall_nanos;
 use crate::engine::desk::Desk;
 use crate::engine::health::Part;
 use crate::engine::history_sink::HistorySink;
-use crate::engine::history_upkeep::Upkeep;
+use crate::engine::history_upkeep::{HistoryClock, Upkeep};
 use crate::engine::history_writer::HistoryWriter;
 use crate::engine::notices;
 use crate::engine::panic_guard::PanicGuard;
-use crate::engine::past::Past;
+use crate::engine::past::{Past, Turns};
 use crate::engine::service::{Parts, StoreFrom};
 use crate::engine::settings::{NotifierSettings, NotifierTarget, StartError, StoreSettings};
 use crate::engine::store_cursor::StoreCursor;
@@ -99,7 +99,8 @@ fn start_history(
     from: StoreFrom,
 ) -> (Vec<Task>, Past) {
     let shutdown = || parts.stop_sinks.clone();
-    let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), shutdown());
+    let clock = || HistoryClock::start(Arc::clone(&parts.shared));
+    let (upkeep, flushed) = Upkeep::new(Arc::clone(&history), clock(), shutdown());
     // No room: see the orders.
     let (orders, given) = sync_channel(0);
     let (file, cursor) = from.cursor;
@@ -116,6 +117,7 @@ fn start_history(
     };
     let sink = HistorySink {
         history: Arc::clone(&history),
+        clock: clock(),
         outbox: from.outbox,
         cursor,
         writer: orders,
@@ -129,7 +131,7 @@ fn start_history(
         tokio::task::spawn_blocking(move || writes.hold(|| writer.run(&given, &runtime))),
         tokio::task::spawn_blocking(move || merges.hold(|| upkeep.run())),
     ];
-    (tasks, Past::History(history))
+    (tasks, Past::History(history, Turns::default()))
 }
 
 /// Starts the store's sink and the task that asks all the time whether the store is there.

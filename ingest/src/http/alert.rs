@@ -31,5 +31,5 @@ pub(super) async fn list<D: Desk>(
     let mut params = Params::of(&uri);
     let state = params.take_word("state", &STATES)?;
     params.finish()?;
-    Ok(Json(Answer { alerts: app.desk.alerts(state).await }))
+    Ok(Json(Answer { alerts: app.desk.alerts(state).await? }))
 }

@@ -104,7 +104,7 @@ pub(super) async fn profiles<D: Desk>(
 /// Returns the configuration in force.
 pub(super) async fn in_force<D: Desk>(app: &App<D>) -> Result<Arc<ActiveConfig>, Problem> {
     let none = || Problem::say(Kind::Recovering, "ingest.http.recovering_detail", &[]);
-    app.desk.config().await.ok_or_else(none)
+    app.desk.config().await?.ok_or_else(none)
 }
 
 fn rule_line(rule: &Rule, config: &ActiveConfig) -> RuleLine {

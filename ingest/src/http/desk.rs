@@ -87,14 +87,22 @@ pub trait Desk: Send + Sync + 'static {
     fn readiness(&self) -> Vec<NotReady>;
 
     /// Returns every device, ordered by tenant and name.
-    fn devices(&self) -> impl Future<Output = Vec<DeviceSummary>> + Send;
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`]: the pipeline has ended; nothing is known, which is not the same as nothing being there.
+    fn devices(&self) -> impl Future<Output = Result<Vec<DeviceSummary>, Unavailable>> + Send;
 
     /// Returns a device with its newest values. `None`: it was never heard.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::devices`].
     fn device(
         &self,
         tenant: String,
         device: String,
-    ) -> impl Future<Output = Option<DeviceDetail>> + Send;
+    ) -> impl Future<Output = Result<Option<DeviceDetail>, Unavailable>> + Send;
 
     /// Queues a command for a device; returns how many of its sessions take it.
     ///
@@ -109,17 +117,43 @@ pub trait Desk: Send + Sync + 'static {
     ) -> Result<usize, Option<CommandError>>;
 
     /// Returns the configuration in force: registry, profiles, rules. `None`: none is known yet.
-    fn config(&self) -> impl Future<Output = Option<Arc<ActiveConfig>>> + Send;
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::devices`].
+    fn config(&self)
+    -> impl Future<Output = Result<Option<Arc<ActiveConfig>>, Unavailable>> + Send;
 
     /// Returns alerts with those about Tianlu itself; `None`: the firing ones, then those resolved in the
     /// last 24 hours.
-    fn alerts(&self, state: Option<AlertState>) -> impl Future<Output = Vec<Alert>> + Send;
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::devices`].
+    fn alerts(
+        &self,
+        state: Option<AlertState>,
+    ) -> impl Future<Output = Result<Vec<Alert>, Unavailable>> + Send;
 
     /// Returns open dead letters, oldest first; fewer than the limit only where no more fit.
-    fn dead_letters(&self, filter: LetterFilter) -> impl Future<Output = Vec<LetterLine>> + Send;
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::devices`].
+    fn dead_letters(
+        &self,
+        filter: LetterFilter,
+    ) -> impl Future<Output = Result<Vec<LetterLine>, Unavailable>> + Send;
 
     /// Returns the JSON line of an open dead letter.
-    fn dead_letter(&self, id: String) -> impl Future<Output = Option<String>> + Send;
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::devices`].
+    fn dead_letter(
+        &self,
+        id: String,
+    ) -> impl Future<Output = Result<Option<String>, Unavailable>> + Send;
 
     /// Tries dead letters again and returns how many; answers when their records are durable (**P2**).
     ///

@@ -26,7 +26,7 @@ pub(super) async fn list<D: Desk>(
 ) -> Result<impl IntoResponse, Problem> {
     Params::of(&uri).finish()?;
     let _turn = app.turn().await?;
-    Ok(Json(Answer { devices: app.desk.devices().await }))
+    Ok(Json(Answer { devices: app.desk.devices().await? }))
 }
 
 /// Shows one device.
@@ -43,5 +43,5 @@ pub(super) async fn show<D: Desk>(
             [("tenant", &shown_tenant), ("device", &shown_device)];
         Problem::say(Kind::NotFound, "ingest.http.no_such_device", &args)
     };
-    app.desk.device(tenant, device).await.map(Json).ok_or_else(unknown)
+    app.desk.device(tenant, device).await?.map(Json).ok_or_else(unknown)
 }

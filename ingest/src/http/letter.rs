@@ -1,7 +1,7 @@
 //! Dead letters: the list, one of them, trying again.
 
-use std::convert::Infallible;
 use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State, rejection::PathRejection};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::unfold;
+use futures_util::stream::{self, StreamExt as _, try_unfold};
 use pipeline::Reason;
 use pipeline::letter::parse_letter_id;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::params::{Params, unknown_word};
 use super::problem::{Kind, Problem, cut};
-use super::{App, Desk, LetterChoice, LetterFilter, body};
+use super::{App, Desk, LetterChoice, LetterFilter, Unavailable, body};
 
 /// Letters asked of the desk at once. A letter takes at most about 90 KiB.
 const PAGE: usize = 16;
@@ -38,7 +38,7 @@ pub(super) async fn list<D: Desk>(
     let limit = params.take_count("limit")?;
     let after = params.take("after")?.map(|id| key(&id)).transpose()?;
     params.finish()?;
-    let listing = Listing {
+    let mut listing = Listing {
         turn: app.turn().await?,
         app,
         reason,
@@ -46,10 +46,14 @@ pub(super) async fn list<D: Desk>(
         left: limit.unwrap_or(usize::MAX),
         progress: Progress::Begin,
     };
-    let parts = unfold(listing, |mut listing| async move {
-        let part = listing.next().await?;
-        Some((Ok::<_, Infallible>(part), listing))
+    // Before the head is sent: a pipeline that has ended is a status, not the beginning of a list.
+    let first = listing.next().await?;
+    let rest = try_unfold(listing, |mut listing| async move {
+        // Later it breaks the answer off, so that half a list does not look whole.
+        let part = listing.next().await.map_err(|ended| io::Error::other(ended.message.en))?;
+        Ok::<_, io::Error>(part.map(|part| (part, listing)))
     });
+    let parts = stream::iter(first.map(Ok)).chain(rest);
     Ok(([(header::CONTENT_TYPE, JSON)], Body::from_stream(parts)).into_response())
 }
 
@@ -73,15 +77,15 @@ struct Listing<D> {
 
 impl<D: Desk> Listing<D> {
     /// Makes the next part of the answer's body: one page.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
         let mut part = match self.progress {
             Progress::Begin => r#"{"deadletters":["#.to_owned(),
             Progress::Letters => String::new(),
-            Progress::Over => return None,
+            Progress::Over => return Ok(None),
         };
         let limit = self.left.min(PAGE);
         let filter = LetterFilter { reason: self.reason, after: self.after, limit };
-        let page = self.app.desk.dead_letters(filter).await;
+        let page = self.app.desk.dead_letters(filter).await?;
         let is_last = page.len() < limit;
         for line in page {
             if self.progress == Progress::Letters {
@@ -96,7 +100,7 @@ impl<D: Desk> Listing<D> {
             part.push_str("]}");
             self.progress = Progress::Over;
         }
-        Some(part.into())
+        Ok(Some(part.into()))
     }
 }
 
@@ -110,7 +114,7 @@ pub(super) async fn show<D: Desk>(
     let Path(id) = path.map_err(|_| Problem::bad("ingest.http.path_text", &[]))?;
     let shown = cut(&id);
     let unknown = || Problem::say(Kind::NotFound, "ingest.http.no_such_letter", &[("id", &shown)]);
-    let line = app.desk.dead_letter(id).await.ok_or_else(unknown)?;
+    let line = app.desk.dead_letter(id).await?.ok_or_else(unknown)?;
     Ok(([(header::CONTENT_TYPE, JSON)], line))
 }
 

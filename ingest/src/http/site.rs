@@ -51,9 +51,9 @@ pub(super) async fn list<D: Desk>(
 ) -> Result<impl IntoResponse, Problem> {
     Params::of(&uri).finish()?;
     let _turn = app.turn().await?;
-    let devices = app.desk.devices().await;
-    let alerts = app.desk.alerts(Some(AlertState::Firing)).await;
-    let config = app.desk.config().await;
+    let devices = app.desk.devices().await?;
+    let alerts = app.desk.alerts(Some(AlertState::Firing)).await?;
+    let config = app.desk.config().await?;
     let sites = sites(&devices, config.as_deref(), &alerts);
     let features: Vec<Value> = sites.values().map(feature).collect();
     let kind = [(header::CONTENT_TYPE, "application/geo+json")];

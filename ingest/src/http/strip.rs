@@ -112,8 +112,8 @@ async fn chosen<D: Desk>(
     question: &Question,
 ) -> Result<Vec<(DeviceSummary, Option<f64>)>, Problem> {
     let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|one| one == name);
-    let mut devices = app.desk.devices().await;
-    let config = app.desk.config().await;
+    let mut devices = app.desk.devices().await?;
+    let config = app.desk.config().await?;
     let has_property = |profile: &str| {
         config.as_ref().is_some_and(|config| {
             let of_name = config.profiles.iter().filter(|one| one.name == profile);

@@ -235,6 +235,44 @@ async fn what_is_not_ready_is_told_with_its_remedy() {
     assert_eq!(answer.header("retry-after"), "5");
 }
 
+/// An answer that nothing is there would be believed: at each stop HTTP outlives the pipeline for a moment.
+#[tokio::test]
+async fn a_pipeline_that_has_ended_is_not_an_empty_one() {
+    let server = Server::start();
+    server.fake.uplink("farm/east/a", r#"[{"d":"a","ts":1763856000,"m":0.11},7]"#);
+    server.fake.has_ended.store(true, Ordering::Relaxed);
+    for path in [
+        "alerts",
+        "alerts?state=firing",
+        "devices",
+        "devices/farm/a",
+        "sites",
+        "rules",
+        "profiles",
+        "matrix?property=moisture&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step=1h",
+        "deadletters",
+        "deadletters/2-1",
+    ] {
+        let answer = server.get(&format!("/api/v1/{path}")).await;
+        let code = answer.json()["code"].clone();
+        assert_eq!((answer.status, code), (503, json!("unavailable")), "{path}: {}", answer.text);
+        assert_eq!(answer.header("retry-after"), "5", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_letters_that_cannot_go_on_is_broken_off() {
+    let server = Server::start();
+    for _ in 0..50 {
+        server.fake.uplink("nowhere", "{");
+    }
+    server.fake.ends_after_a_page.store(true, Ordering::Relaxed);
+    let asked = server.client.get(server.url("/api/v1/deadletters")).send();
+    // It breaks before or after the first page has left.
+    let text = async { asked.await?.text().await }.await;
+    assert!(text.is_err(), "half a list looks whole: {text:?}");
+}
+
 fn ids(answer: &Answer) -> Vec<String> {
     let answer = answer.json();
     let letters = answer["deadletters"].as_array().unwrap().iter();

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use telemetry::problem::Problem;
 use telemetry::text::{Text, say};
@@ -29,6 +30,8 @@ pub struct ListenerConfig {
     pub max_connections: u32,
     /// Patterns of `[[uplinks]]`: they tell the tenant and the device of a topic.
     pub patterns: Vec<TopicPattern>,
+    /// After how long without a message silence is an alarm; `None`: never.
+    pub silence_after: Option<Duration>,
     /// Every other bound.
     pub limits: Limits,
 }
@@ -45,6 +48,7 @@ impl ListenerConfig {
             tls: None,
             max_connections: 10_000,
             patterns,
+            silence_after: None,
             limits: Limits::default(),
         }
     }

@@ -265,11 +265,14 @@ impl Hub {
                 turn.terms = Arc::new(Terms { limits: turn.terms.limits, patterns, generation });
             }
             Change::Credentials(credentials) => {
-                let before = self.prover.borrow_mut().replace(credentials);
+                let replaced = self.prover.borrow_mut().replace(credentials);
+                let Some(before) = replaced else { return };
                 for member in self.all() {
-                    let agrees = member.connection.borrow().identity().is_none_or(|identity| {
-                        self.prover.borrow().agrees(before.as_ref(), identity)
-                    });
+                    let agrees = member
+                        .connection
+                        .borrow()
+                        .identity()
+                        .is_none_or(|identity| self.prover.borrow().agrees(&before, identity));
                     if !agrees {
                         self.end(now, &member, Fault::NotAuthorized);
                     }

@@ -1,6 +1,7 @@
 //! Commands on their way to devices: a bounded queue for each subscription, filled from any thread.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub(crate) struct Mailbox {
     tenant: Box<str>,
     device: Box<str>,
     topic: Arc<str>,
-    is_at_least_once: bool,
+    is_at_least_once: AtomicBool,
     waiting: Mutex<VecDeque<Bytes>>,
 }
 
@@ -38,7 +39,7 @@ impl Mailbox {
             tenant: owner.0.into(),
             device: owner.1.into(),
             topic: topic.into(),
-            is_at_least_once,
+            is_at_least_once: AtomicBool::new(is_at_least_once),
             waiting: Mutex::default(),
         }
     }
@@ -47,8 +48,13 @@ impl Mailbox {
         &self.topic
     }
 
-    pub(crate) const fn is_at_least_once(&self) -> bool {
-        self.is_at_least_once
+    pub(crate) fn is_at_least_once(&self) -> bool {
+        self.is_at_least_once.load(Ordering::Relaxed)
+    }
+
+    /// Sets how what waits is sent, as the subscription says that was made anew.
+    pub(crate) fn set_at_least_once(&self, is_at_least_once: bool) {
+        self.is_at_least_once.store(is_at_least_once, Ordering::Relaxed);
     }
 
     /// Takes the oldest command that waits.
@@ -172,7 +178,8 @@ impl Commands {
         self.change(Change::Patterns(patterns));
     }
 
-    /// Sets the credentials after a reload. Connections that no line supports any more are ended.
+    /// Sets the credentials after a reload, where the listener asked for some from its start and still does.
+    /// Connections that no line supports any more are ended.
     pub fn set_credentials(&self, credentials: Option<Credentials>) {
         self.change(Change::Credentials(credentials));
     }
@@ -188,12 +195,14 @@ impl Commands {
         self.bell.notified().await;
     }
 
-    /// Lets commands reach a subscription, for as long as its session lives.
+    /// Lets commands reach a subscription, for as long as its session lives. One that is known counts as new, and
+    /// gets each command once.
     pub(crate) fn register(&self, mailbox: &Arc<Mailbox>) {
         let key = (mailbox.tenant.clone(), mailbox.device.clone());
         let mut all = locked(&self.receivers);
         let of_device = all.entry(key).or_default();
-        of_device.retain(|known| known.strong_count() > 0);
+        let is_other = |known: &Weak<Mailbox>| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(mailbox));
+        of_device.retain(|known| known.strong_count() > 0 && is_other(known));
         if of_device.len() >= RECEIVERS_MAX {
             of_device.remove(0);
         }

@@ -258,6 +258,12 @@ impl Open {
             };
         };
         let qos = qos.min(Qos::One);
+        // [MQTT-3.8.4-4] Whoever subscribes again, as devices do at each connection, loses nothing that waits.
+        if let Some(known) = self.session.subscription(filter) {
+            known.set_at_least_once(qos == Qos::One);
+            turn.subscribed.push(Arc::clone(known));
+            return Grant::Granted(qos);
+        }
         let mailbox = Arc::new(Mailbox::new(owner, filter, qos == Qos::One));
         if !self.session.subscribe(Arc::clone(&mailbox)) {
             return Grant::Quota;

@@ -124,25 +124,38 @@ impl Prover {
             }
         }
         let Some((check, true)) = checked else { return Err(Fault::BadCredentials) };
+        // The check may have begun before a reload: only what the credentials say now counts.
+        let now = self.credentials.as_ref().and_then(|known| known.hash_of(&check.name));
+        if now != Some((Arc::clone(&check.hash), true)) {
+            return Err(Fault::BadCredentials);
+        }
         let identity = self.identity(&check.name)?;
         self.proven.insert(check.name, check.proof);
         Ok(identity)
     }
 
-    /// Puts new credentials in place; returns the old ones.
+    /// Puts new credentials in place and returns the old ones; passwords of lines that stayed need no new check.
+    /// `None`, and nothing changes, where there were none before or are none now: whether they are asked for at all
+    /// is settled with the address and TLS, at the start.
     pub(crate) fn replace(&mut self, credentials: Option<Credentials>) -> Option<Credentials> {
-        self.proven.clear();
-        std::mem::replace(&mut self.credentials, credentials)
+        match (&mut self.credentials, credentials) {
+            (Some(known), Some(new)) => {
+                let before = std::mem::replace(known, new);
+                self.proven.retain(|name, _| known.of(name) == before.of(name));
+                Some(before)
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                tracing::warn!("whether the listener asks for passwords changes at a restart");
+                None
+            }
+        }
     }
 
     /// Returns whether the credentials still say of a device what `before` said.
-    pub(crate) fn agrees(&self, before: Option<&Credentials>, identity: &Identity) -> bool {
+    pub(crate) fn agrees(&self, before: &Credentials, identity: &Identity) -> bool {
         let Identity::Device(device) = identity else { return true };
-        match (&self.credentials, before) {
-            (Some(now), Some(before)) => now.agrees(before, device),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+        self.credentials.as_ref().is_some_and(|now| now.agrees(before, device))
     }
 
     fn by_certificate(&self, name: &str) -> Result<Identity, Fault> {
@@ -174,4 +187,84 @@ impl Prover {
 /// Compares without a hint at which byte differs.
 fn is_same(one: &Proof, other: &Proof) -> bool {
     one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::frame::Version;
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const ONE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    const OTHER: &str = "QQQQQQQQQQQQQQQQQQQQQQ";
+
+    /// Credentials of one device, by its hash.
+    fn credentials(device: &str, hash: &str) -> Option<Credentials> {
+        let hash = format!("$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ${hash}");
+        let text = format!("tenant,device,password_hash\ndefault,{device},\"{hash}\"\n");
+        Some(Credentials::parse("devices.csv", &text).unwrap())
+    }
+
+    fn look(prover: &mut Prover) -> Verdict {
+        let connect = Connect {
+            version: Version::V5,
+            client_id: "c".into(),
+            username: Some("d".into()),
+            password: Some(Bytes::from_static(b"secret")),
+            is_clean: true,
+            keep_alive_seconds: 60,
+            expiry_seconds: 0,
+            receive_maximum: 1,
+            packet_bytes_max: 1000,
+            will: None,
+            has_auth_method: false,
+            has_auth_data: false,
+        };
+        prover.look(&connect, None, PEER)
+    }
+
+    fn check(prover: &mut Prover) -> Check {
+        let Verdict::Unsettled(check) = look(prover) else { panic!("it is not checked") };
+        check
+    }
+
+    fn is_settled(prover: &mut Prover) -> bool {
+        matches!(look(prover), Verdict::Settled(Ok(_)))
+    }
+
+    #[test]
+    fn a_check_that_began_before_a_reload_proves_what_still_stands() {
+        for (device, hash, stands) in [("d", ONE, true), ("d", OTHER, false), ("e", ONE, false)] {
+            let mut prover = Prover::new(credentials("d", ONE), false);
+            let begun = check(&mut prover);
+            assert!(prover.replace(credentials(device, hash)).is_some());
+            let proven = prover.handle_checked(PEER, Some((begun, true)));
+            assert_eq!(proven.is_ok(), stands, "{device} {hash}");
+            assert_eq!(is_settled(&mut prover), stands, "{device} {hash}");
+        }
+    }
+
+    #[test]
+    fn what_a_reload_leaves_alone_needs_no_new_check() {
+        for (hash, stands) in [(ONE, true), (OTHER, false)] {
+            let mut prover = Prover::new(credentials("d", ONE), false);
+            let begun = check(&mut prover);
+            assert!(prover.handle_checked(PEER, Some((begun, true))).is_ok());
+            assert!(prover.replace(credentials("d", hash)).is_some());
+            assert_eq!(is_settled(&mut prover), stands, "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_reload_neither_opens_nor_closes_the_listener() {
+        let mut closed = Prover::new(credentials("d", ONE), false);
+        assert!(closed.replace(None).is_none());
+        let begun = check(&mut closed);
+        assert!(closed.handle_checked(PEER, Some((begun, true))).is_ok());
+        let mut open = Prover::new(None, false);
+        assert!(open.replace(credentials("d", ONE)).is_none());
+        assert!(is_settled(&mut open), "anybody");
+    }
 }

@@ -1,6 +1,6 @@
 //! The loop of a listener: one thread, one task for each connection and few for all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -27,6 +27,7 @@ use super::tls;
 use super::turn::Turn;
 use crate::meter;
 use crate::mqtt::handover::{Handover, Refused};
+use crate::mqtt::watchdog::Silence;
 use crate::source::{Alarms, Incoming, Intake, LinkState};
 
 /// How often sessions are looked at.
@@ -46,8 +47,33 @@ pub struct Listener {
     commands: Commands,
     changed: mpsc::Receiver<Change>,
     link: watch::Sender<LinkState>,
-    /// Held so that the other side sees the alarms as long as the listener lives; it raises none.
-    _alarms: watch::Sender<Alarms>,
+    alarms: watch::Sender<Alarms>,
+}
+
+/// Notes what comes, and tells of silence.
+struct Ear {
+    has_heard: Cell<bool>,
+    silence: RefCell<Silence>,
+    alarms: watch::Sender<Alarms>,
+}
+
+impl Ear {
+    /// Notes that devices could connect for so long.
+    fn listened(&self, passed: Duration) {
+        let mut silence = self.silence.borrow_mut();
+        let lasting = if self.has_heard.take() {
+            silence.heard();
+            None
+        } else {
+            silence.listened(passed)
+        };
+        let told = lasting.map(|seconds| say("listener.silence", &[("seconds", &seconds)]));
+        self.alarms.send_if_modified(|alarms| {
+            let is_new = alarms.silence != told;
+            alarms.silence = told;
+            is_new
+        });
+    }
 }
 
 /// [`TlsAcceptor`] with a `Debug`.
@@ -96,7 +122,7 @@ impl Listener {
             commands,
             changed,
             link,
-            _alarms: alarms,
+            alarms,
         };
         Ok((listener, intake, of_others))
     }
@@ -144,6 +170,11 @@ impl Listener {
                 return;
             }
         };
+        let ear = Rc::new(Ear {
+            has_heard: Cell::default(),
+            silence: RefCell::new(Silence::new(self.config.silence_after)),
+            alarms: self.alarms,
+        });
         let ListenerConfig { source, credentials, tls, max_connections, patterns, limits, .. } =
             self.config;
         let has_client_authorities = tls.is_some_and(|files| files.client_ca_file.is_some());
@@ -153,7 +184,8 @@ impl Listener {
         let (acks, commands) = (self.acks, self.commands);
         let turn = Turn::new(terms, source);
         let hub = Rc::new(Hub::new(turn, prover, acks, commands, max_connections));
-        let handing = tokio::task::spawn_local(hand_over(Rc::clone(&hub), self.handover));
+        let handing =
+            tokio::task::spawn_local(hand_over(Rc::clone(&hub), self.handover, Rc::clone(&ear)));
         self.link.send_replace(LinkState::Subscribed);
         tracing::info!(address = %self.address, "devices may connect");
         let acceptor = self.acceptor.map(|acceptor| acceptor.0);
@@ -163,7 +195,7 @@ impl Listener {
                 if let Err(error) = ended { tracing::error!(%error, "records are handed over no more"); }
             }
             () = accept(&hub, &socket, acceptor, max_connections) => {}
-            () = keep_time(&hub) => {}
+            () = keep_time(&hub, &ear) => {}
             () = follow(&hub, self.changed) => {}
         }
         drop(socket);
@@ -212,7 +244,7 @@ async fn accept(
 
 /// Hands over what a turn of the loop gave, all in one batch. It runs after the connections that are ready, since it
 /// is woken by the first of them.
-async fn hand_over(hub: Rc<Hub>, handover: Handover) {
+async fn hand_over(hub: Rc<Hub>, handover: Handover, ear: Rc<Ear>) {
     loop {
         tokio::select! {
             () = hub.filled.notified() => {}
@@ -220,6 +252,7 @@ async fn hand_over(hub: Rc<Hub>, handover: Handover) {
         }
         hub.note_records();
         let mut uplinks = hub.turn.borrow_mut().take();
+        ear.has_heard.set(true);
         let epoch = hub.turn.borrow().epoch;
         let of_epoch = |uplink: &&Incoming| uplink.ack.is_some_and(|token| token.epoch() == epoch);
         // Before they are given: the acknowledgement may be faster than this thread.
@@ -253,10 +286,11 @@ async fn follow(hub: &Rc<Hub>, mut changed: mpsc::Receiver<Change>) {
     }
 }
 
-async fn keep_time(hub: &Rc<Hub>) {
+async fn keep_time(hub: &Rc<Hub>, ear: &Ear) {
     loop {
         tokio::time::sleep(SWEEP).await;
         hub.handle_timeout(now());
+        ear.listened(SWEEP);
     }
 }
 

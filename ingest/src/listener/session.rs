@@ -75,9 +75,17 @@ impl Session {
         self.in_flight.retain(|command| command.id.map(NonZeroU16::get) != Some(id));
     }
 
-    /// Subscribes, in place of an older subscription to the same topic. `false`: there are too many.
+    /// Returns the subscription to a topic.
+    pub(crate) fn subscription(&self, topic: &str) -> Option<&Arc<Mailbox>> {
+        self.subscriptions.iter().find(|mailbox| &**mailbox.topic() == topic)
+    }
+
+    /// Subscribes to a topic that it is not subscribed to. `false`: there are too many.
     pub(crate) fn subscribe(&mut self, mailbox: Arc<Mailbox>) -> bool {
-        self.subscriptions.retain(|known| known.topic() != mailbox.topic());
+        debug_assert!(
+            self.subscription(mailbox.topic()).is_none(),
+            "its commands would come twice"
+        );
         let has_room = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
         if has_room {
             self.subscriptions.push(mailbox);

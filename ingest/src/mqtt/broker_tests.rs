@@ -242,7 +242,7 @@ async fn a_wrong_password_is_named_with_its_remedy_and_alarmed_when_it_stays(pro
     let with = |password: &str| {
         let mut config = broker.config(protocol);
         let password = Some(Secret::new(password.as_bytes().to_vec()));
-        config.credentials = Some(Credentials { username: "field".to_owned(), password });
+        config.credentials = Some(Credentials { username: Some("field".to_owned()), password });
         config
     };
     let mut rig = Rig::start(with("falsch"));

@@ -65,9 +65,9 @@ pub struct ClientCertificate {
 /// Name and password for the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Name of the user.
-    pub username: String,
-    /// Password, if there is one.
+    /// Name of the user, if there is one.
+    pub username: Option<String>,
+    /// Password, if there is one. MQTT 3.1.1 has none without a name.
     pub password: Option<Secret>,
 }
 
@@ -134,7 +134,7 @@ pub struct MqttConfig {
     /// How long the buffer may stay full before we disconnect until it is half empty. Well below
     /// keep-alive, since nothing is read meanwhile.
     pub blocked_after: Duration,
-    /// Pause after a read that emptied the socket; zero: never.
+    /// Pause after a read that emptied the socket, twice as long where it brought much; zero: never.
     pub pause: Duration,
     /// Greatest packet that passes whole, in bytes; at least 128 KiB. Longer ones are cut short.
     pub packet_limit: u32,
@@ -186,7 +186,7 @@ mod tests {
         std::fs::write(&file, "geheim \r\n").unwrap();
         let secret = Secret::read(&file).unwrap();
         assert_eq!(secret.reveal(), b"geheim ");
-        let credentials = Credentials { username: "u".to_owned(), password: Some(secret) };
+        let credentials = Credentials { username: Some("u".to_owned()), password: Some(secret) };
         assert!(!format!("{credentials:?}").contains("geheim"));
     }
 

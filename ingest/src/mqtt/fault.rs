@@ -100,7 +100,8 @@ fn refused(refusal: &Refusal, config: &MqttConfig) -> Fault {
             "ingest.mqtt.remedy_credentials",
         ),
         Refusal::NotAuthorised => {
-            let user = config.credentials.as_ref().map_or("", |known| &known.username);
+            let named = config.credentials.as_ref().and_then(|known| known.username.as_deref());
+            let user = named.unwrap_or_default();
             Fault::new(
                 say("ingest.mqtt.not_authorised", &[address, ("user", &user), client_id]),
                 "ingest.mqtt.remedy_authorise",

@@ -45,8 +45,8 @@ mod session;
 mod tls;
 mod tls_fault;
 mod v3;
-mod v5;
-mod watchdog;
+pub(crate) mod v5;
+pub(crate) mod watchdog;
 mod wire;
 
 pub use config::{
@@ -54,7 +54,7 @@ pub use config::{
     Secret, TlsFiles,
 };
 pub use consumer::Consumer;
-pub use tls::SetUpError;
+pub use tls::{SetUpError, client_config};
 
 #[cfg(test)]
 mod broker_tests;

@@ -1,7 +1,7 @@
 //! When a pause after a read pays, and what window the broker has. Pure.
 //!
 //! A broker writes each message by itself, so an eager reader pays a wake-up and a system call for
-//! every one. Waiting about 2 ms after a read that emptied the socket gives one read for many. But a
+//! every one. Waiting 2 to 4 ms after a read that emptied the socket gives one read for many. But a
 //! broker that has used up its in-flight window sends nothing until we acknowledge, and every pause
 //! would then be pure loss. So there is none while our window is half used, nor ever where it is small.
 //!

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use telemetry::text::say;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -239,7 +240,9 @@ impl<'d> Session<'d> {
         let passed = now.duration_since(self.ticked);
         self.ticked = now;
         if self.subscribed && self.full.is_none() {
-            let silence = self.desk.silence.listened(passed);
+            let lasting = self.desk.silence.listened(passed);
+            let silence =
+                lasting.map(|seconds| say("ingest.mqtt.silence", &[("seconds", &seconds)]));
             self.desk.alarms.send_if_modified(|alarms| {
                 let changed = alarms.silence != silence;
                 alarms.silence = silence;

@@ -59,7 +59,11 @@ impl SetUpError {
 }
 
 /// Reads the files and makes the client's side of TLS.
-pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, SetUpError> {
+///
+/// # Errors
+///
+/// [`SetUpError`] for a file that cannot be used.
+pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, SetUpError> {
     let mut config = match &files.ca_file {
         Some(file) => trusting(file)?,
         None => trusting_the_system()?,

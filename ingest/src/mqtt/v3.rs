@@ -87,12 +87,12 @@ fn options(config: &MqttConfig) -> MqttOptions {
         .set_read_batch_size(READ_BATCH)
         // The transport cuts what is longer than our limit.
         .set_max_packet_size(PACKET_MOST, PACKET_MOST);
-    if let Some(known) = &config.credentials {
+    let credentials = config.credentials.as_ref();
+    if let Some((known, username)) = credentials.and_then(|all| Some((all, all.username.clone()?)))
+    {
         match &known.password {
-            Some(password) => {
-                options.set_credentials(known.username.clone(), password.reveal().to_vec())
-            }
-            None => options.set_username(known.username.clone()),
+            Some(password) => options.set_credentials(username, password.reveal().to_vec()),
+            None => options.set_username(username),
         };
     }
     options

@@ -10,7 +10,7 @@ use rumqttc::{
 };
 
 use super::client::Dialer;
-use super::config::MqttConfig;
+use super::config::{Credentials, MqttConfig};
 use super::fault::chain;
 use super::link::{
     Arrived, CONNECT_WITHIN, Grant, Heard, Loss, OUTGOING_MOST, READ_BATCH, REQUESTS_MOST, Receipt,
@@ -99,14 +99,20 @@ fn options(config: &MqttConfig) -> MqttOptions {
         options.set_unlimited_incoming_packet_size();
     }
     if let Some(known) = &config.credentials {
-        match &known.password {
-            Some(password) => {
-                options.set_credentials(known.username.clone(), password.reveal().to_vec())
-            }
-            None => options.set_username(known.username.clone()),
-        };
+        set_credentials(&mut options, known);
     }
     options
+}
+
+/// Sets name and password; MQTT 5 takes either alone.
+pub(crate) fn set_credentials(options: &mut MqttOptions, known: &Credentials) {
+    let password = || known.password.as_ref().map(|password| password.reveal().to_vec());
+    match (known.username.clone(), password()) {
+        (Some(username), Some(password)) => options.set_credentials(username, password),
+        (Some(username), None) => options.set_username(username),
+        (None, Some(password)) => options.set_password(password),
+        (None, None) => options,
+    };
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "every code that is no success refuses")]

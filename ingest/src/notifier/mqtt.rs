@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{Packet, PubAckReason, PublishProperties};
 use rumqttc::{
@@ -22,6 +21,8 @@ use tokio::task::JoinHandle;
 use url::{Host, Url};
 
 use super::{Answer, Kind, Letter, Reason, ReasonCode, Sender, backoff};
+use crate::mqtt::Credentials;
+use crate::mqtt::v5::set_credentials;
 use telemetry::problem::chain;
 
 /// Publishes under way at once; above the task's bound, so that the client's queue is never what waits.
@@ -39,7 +40,7 @@ pub struct MqttTarget {
     /// Client id; must differ from every other client's on the broker.
     pub client_id: String,
     /// User and password.
-    pub credentials: Option<(String, Bytes)>,
+    pub credentials: Option<Credentials>,
     /// TLS for `mqtts`; `None`: the certificates the system trusts.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// For one publish in all, with waiting for the connection; default 10 s.
@@ -256,8 +257,8 @@ fn options(target: &MqttTarget) -> Result<MqttOptions, MqttError> {
     let mut options = MqttOptions::new(target.client_id.clone(), (host, port));
     options.set_clean_start(true).set_keep_alive(30).set_connect_timeout(target.timeout);
     options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
-    if let Some((user, password)) = &target.credentials {
-        options.set_credentials(user.clone(), password.clone());
+    if let Some(known) = &target.credentials {
+        set_credentials(&mut options, known);
     }
     if secure {
         let tls = match &target.tls {

@@ -7,6 +7,8 @@
 //! - of the others only such as were appended and not pronounced dead since;
 //! - positions in order, no damage (a crash alone is never damage), and an end at the last record.
 //!
+//! Then it must take one more record, make it durable and show it to its reader.
+//!
 //! While it lives, its readers must have seen exactly what is published.
 
 mod ledger;
@@ -249,7 +251,7 @@ impl Life {
         }
         self.disk.set_faults(Faults::default());
         let (open, opened) = self.open()?;
-        let Open { log, .. } = open;
+        let Open { mut log, .. } = open;
         no_damage("recovery", opened.damage)?;
         let mut reader = log.reader(ReadFrom::Oldest);
         let mut found = Vec::new();
@@ -263,7 +265,28 @@ impl Life {
         }
         let records = found.len() as u64;
         self.ledger.adopt(found, crash == Crash::Process && !twice)?;
+        self.go_on(&mut log, &mut reader)?;
         Ok(records)
+    }
+
+    /// After the crash, on a disk that works, the log takes a record as before.
+    fn go_on(&mut self, log: &mut Log, reader: &mut Reader) -> Result<(), String> {
+        let (position, id) = (log.end().position + 1, self.ledger.next_id());
+        let bytes = payload(id);
+        let record = Appended { kind: id.to_le_bytes()[0], position, ordinal: id, payload: &bytes };
+        log.append(record).map_err(|e| format!("takes nothing after the crash: {e}"))?;
+        self.ledger.appended(position, id)?;
+        log.sync().map_err(|e| format!("makes nothing durable after the crash: {e}"))?;
+        self.ledger.durable(position);
+        self.ledger.wrote(position);
+        match reader.next() {
+            Ok(Some(record)) if record.position == position => {
+                self.ledger.check(&record).map(|_| ())
+            }
+            other => {
+                Err(format!("{position} was taken after the crash; its reader sees {other:?}"))
+            }
+        }
     }
 }
 

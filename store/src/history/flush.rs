@@ -53,7 +53,7 @@ pub struct Frozen {
     /// Grows with each freeze.
     number: u64,
     cursor: Vec<u8>,
-    /// The latest time that a take was given.
+    /// The time that the latest take was given.
     now: Option<EventTime>,
     wants_rest: bool,
 }

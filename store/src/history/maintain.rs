@@ -1,6 +1,7 @@
 //! Maintenance: merging, retention, and taking away what is no longer read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::error::{HistoryError, at};
 use super::files::Entry;
 use super::flush::Target;
 use super::merge::{FileSource, layout_of, merge};
-use super::name::{FileName, SET_ASIDE};
+use super::name::{FileName, SET_ASIDE, Span};
 use super::policy::{Candidate, Merge, due_merges};
 use super::reader::Parquet;
 use super::sink::with_suffix;
@@ -21,6 +22,8 @@ use super::{History, lock};
 const FINAL_LEVEL: i32 = 9;
 /// zstd level of what is merged again soon.
 const GROWING_LEVEL: i32 = 3;
+/// How long a merge waits that the disk did not let happen, so that those behind it have their turn.
+const TRY_AGAIN_AFTER: Duration = Duration::from_mins(10);
 
 /// What a call of [`History::maintain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +45,18 @@ pub(super) struct Maintaining {
     doomed: Vec<Arc<Entry>>,
     /// Merges that cannot be: their columns have two types. Forgotten at a restart.
     stuck: BTreeSet<(Arc<str>, Vec<FileName>)>,
+    /// Days and months whose merge failed, with the time until which it waits.
+    waiting: BTreeMap<(Arc<str>, Span), EventTime>,
+}
+
+impl Maintaining {
+    /// Returns whether a merge is not to be tried now.
+    fn holds(&self, measurement: &Arc<str>, span: Span, files: &[Arc<Entry>]) -> bool {
+        let names = files.iter().map(|file| file.name).collect();
+        self.waiting.contains_key(&(Arc::clone(measurement), span))
+            || self.stuck.contains(&(Arc::clone(measurement), names))
+            || files.iter().any(|file| file.is_damaged())
+    }
 }
 
 impl History {
@@ -49,34 +64,58 @@ impl History {
     /// files, and removes files that nobody reads any more. Blocks; reads, takes and flushes go on.
     ///
     /// # Errors
-    /// [`HistoryError`]: what was not done is done by a later call.
+    /// [`HistoryError`]: what was not done is done by a later call. A file that could not be renamed or
+    /// removed is told once no merge is due.
     pub fn maintain(&self, now: EventTime) -> Result<Maintained, HistoryError> {
         let mut maintaining = lock(&self.maintaining);
-        let set_aside = self.set_aside_damaged()?;
-        let mut done = Maintained { set_aside, ..Maintained::default() };
+        let mut done = Maintained::default();
+        let set_aside = self.set_aside_damaged(&mut done);
         let expired = self.expire(now);
         done.expired = expired.len();
         maintaining.doomed.extend(expired);
-        if let Some((measurement, merge, files)) = self.due(&maintaining, now) {
-            let names = files.iter().map(|file| file.name).collect();
-            match self.merge(&measurement, &merge, &files, now) {
-                Ok(()) => {
-                    done.merged = files.len();
-                    done.has_more = true;
-                    maintaining.doomed.extend(files);
+        let merged = self.merge_one(&mut maintaining, now);
+        let removed = self.remove_doomed(&mut maintaining);
+        let merged = merged?;
+        done.has_more = merged.is_some();
+        done.merged = merged.unwrap_or_default();
+        if done.has_more {
+            return Ok(done);
+        }
+        set_aside.and(removed).map(|()| done)
+    }
+
+    /// Merges the first set of files that is due; returns how many became one. `None`: none is due.
+    fn merge_one(
+        &self,
+        maintaining: &mut Maintaining,
+        now: EventTime,
+    ) -> Result<Option<usize>, HistoryError> {
+        // A clock that went back makes nobody wait for longer.
+        maintaining.waiting.retain(|_, until| now < *until && until.minus(TRY_AGAIN_AFTER) <= now);
+        let Some((measurement, merge, files)) = self.due(maintaining, now) else {
+            return Ok(None);
+        };
+        match self.merge(&measurement, &merge, &files, now) {
+            Ok(()) => {
+                let merged = files.len();
+                maintaining.doomed.extend(files);
+                Ok(Some(merged))
+            }
+            Err(error @ HistoryError::TwoTypes { .. }) => {
+                tracing::warn!(%measurement, span = %merge.span, error = %chain(&error), "files of the history stay apart");
+                let names = files.iter().map(|file| file.name).collect();
+                maintaining.stuck.insert((measurement, names));
+                Ok(Some(0))
+            }
+            Err(error) => {
+                // Once a damaged file is set aside, the others are merged without it.
+                if !files.iter().any(|file| file.is_damaged()) {
+                    let until = now.plus(TRY_AGAIN_AFTER);
+                    maintaining.waiting.insert((measurement, merge.span), until);
                 }
-                Err(error @ HistoryError::TwoTypes { .. }) => {
-                    tracing::warn!(%measurement, span = %merge.span, error = %chain(&error), "files of the history stay apart");
-                    maintaining.stuck.insert((measurement, names));
-                }
-                Err(error) => {
-                    self.remove_doomed(&mut maintaining)?;
-                    return Err(error);
-                }
+                Err(error)
             }
         }
-        self.remove_doomed(&mut maintaining)?;
-        Ok(done)
     }
 
     /// Takes files that end before the retention's bound out of what counts.
@@ -107,9 +146,8 @@ impl History {
             due_merges(&candidates, now).into_iter().find_map(|merge| {
                 let members = merge.files.iter().filter_map(|at| files.get(*at)).map(Arc::clone);
                 let members: Vec<Arc<Entry>> = members.collect();
-                let names = members.iter().map(|entry| entry.name).collect();
-                let is_stuck = maintaining.stuck.contains(&(Arc::clone(measurement), names));
-                (!is_stuck).then(|| (Arc::clone(measurement), merge, members))
+                let is_held = maintaining.holds(measurement, merge.span, &members);
+                (!is_held).then(|| (Arc::clone(measurement), merge, members))
             })
         })
     }
@@ -165,31 +203,38 @@ impl History {
         self.write_file(&target, &layout, |out| merge(&mut sources, out))
     }
 
-    /// Takes damaged files out of what counts and renames them, for whoever wants to find out.
-    fn set_aside_damaged(&self) -> Result<usize, HistoryError> {
-        let damaged: Vec<Arc<Entry>> = {
-            let mut state = lock(&self.state);
-            let damaged = state.files.iter().filter(|entry| entry.is_damaged());
-            let damaged: Vec<Arc<Entry>> = damaged.map(Arc::clone).collect();
-            if !damaged.is_empty() {
-                state.files = Arc::new(state.files.changed(&[], &damaged));
-            }
-            damaged
-        };
-        for entry in &damaged {
+    /// Renames damaged files, for whoever wants to find out, and takes those out of what counts: a name that
+    /// stays is tried again. Goes on where one fails.
+    fn set_aside_damaged(&self, done: &mut Maintained) -> Result<(), HistoryError> {
+        let files = Arc::clone(&lock(&self.state).files);
+        let (mut set_aside, mut renamed) = (Vec::new(), Ok(()));
+        for entry in files.iter().filter(|entry| entry.is_damaged()) {
             self.open_files.close(entry);
             let path = &entry.path;
-            self.disk.rename(path, &with_suffix(path, SET_ASIDE)).map_err(at(path))?;
+            match self.disk.rename(path, &with_suffix(path, SET_ASIDE)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    renamed = renamed.and(Err(at(path)(error)));
+                }
+                _ => set_aside.push(Arc::clone(entry)),
+            }
         }
-        self.sync_folders_of(&damaged)?;
-        Ok(damaged.len())
+        if set_aside.is_empty() {
+            return renamed;
+        }
+        done.set_aside = set_aside.len();
+        {
+            let mut state = lock(&self.state);
+            state.files = Arc::new(state.files.changed(&[], &set_aside));
+        }
+        renamed.and(self.sync_folders_of(&set_aside))
     }
 
     /// Removes files that no longer count and that nobody holds. A crash before leaves them to the next
-    /// start, which knows that they are merged or expired.
+    /// start, which knows that they are merged or expired. Goes on where one fails.
     fn remove_doomed(&self, maintaining: &mut Maintaining) -> Result<(), HistoryError> {
         let free = maintaining.doomed.extract_if(.., |entry| Arc::strong_count(entry) == 1);
         let free: Vec<Arc<Entry>> = free.collect();
+        let mut removed = Ok(());
         for entry in free {
             self.open_files.close(&entry);
             let files = Arc::clone(&lock(&self.state).files);
@@ -197,16 +242,14 @@ impl History {
                 debug_assert!(false, "a merged file has a name of its own");
                 continue;
             }
-            match self.disk.remove(&entry.path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let path = entry.path.clone();
-                    maintaining.doomed.push(entry);
-                    return Err(at(&path)(error));
-                }
-                _ => {}
+            if let Err(error) = self.disk.remove(&entry.path)
+                && error.kind() != ErrorKind::NotFound
+            {
+                removed = removed.and(Err(at(&entry.path)(error)));
+                maintaining.doomed.push(entry);
             }
         }
-        Ok(())
+        removed
     }
 
     /// Takes note of a damaged file: it is read no more, and set aside by the next maintenance.

@@ -14,15 +14,15 @@ use crate::model::{HOUR, at, query};
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn options(dir: impl Into<PathBuf>, days: u32) -> HistoryOptions {
+pub(crate) fn options(dir: impl Into<PathBuf>, days: u32) -> HistoryOptions {
     HistoryOptions::new(dir.into(), DAY * days)
 }
 
-fn on(disk: &SimDisk) -> Result<(History, Option<Vec<u8>>), HistoryError> {
+pub(crate) fn on(disk: &SimDisk) -> Result<(History, Option<Vec<u8>>), HistoryError> {
     History::open_on(Arc::new(disk.clone()), options("history", 4_000))
 }
 
-fn take(history: &History, line: &str, now: EventTime) -> Result<(), RejectReason> {
+pub(crate) fn take(history: &History, line: &str, now: EventTime) -> Result<(), RejectReason> {
     let key = EntryKey { position: 1, index: 2 };
     history.take(key, line, now).map_or(Ok(()), |refused| Err(refused.reason))
 }
@@ -33,11 +33,11 @@ fn value(history: &History, time: i64, value: i64) {
     take(history, &line, EventTime::from_nanos(time)).unwrap();
 }
 
-fn values(history: &History) -> Vec<f64> {
+pub(crate) fn values(history: &History) -> Vec<f64> {
     history.range(&query(0, "f")).unwrap().into_iter().map(|(_, value)| value).collect()
 }
 
-fn parquet(disk: &SimDisk) -> Vec<PathBuf> {
+pub(crate) fn parquet(disk: &SimDisk) -> Vec<PathBuf> {
     let is_file = |path: &PathBuf| path.extension().is_some_and(|end| end == "parquet");
     disk.paths().into_iter().filter(is_file).collect()
 }

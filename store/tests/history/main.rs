@@ -11,5 +11,6 @@
 
 mod crash;
 mod folder;
+mod maintain;
 mod model;
 mod python;

@@ -158,7 +158,10 @@ fn measure(cli: &Cli) {
     for row in rows {
         match row {
             Row::Full => rate = rate.or(row::full::full(&plan, &mut report).map(|full| full / 2.0)),
-            Row::Shapes => row::full::shapes(&plan, &mut report),
+            Row::Shapes => {
+                row::full::shapes(&plan, &mut report);
+                row::embedded::shapes(&plan, &mut report);
+            }
             Row::Half => row::half::half(&plan, rate.unwrap_or(HALF), &mut report),
             Row::Gateways => row::embedded::gateways(&plan, cli.rate, &mut report),
             Row::Fleet => row::embedded::fleet(&plan, &mut report),

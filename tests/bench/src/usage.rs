@@ -29,6 +29,16 @@ pub(crate) fn resident_bytes(pid: u32) -> (u64, u64) {
     (field("VmRSS:").unwrap_or(0) * 1024, field("VmHWM:").unwrap_or(0) * 1024)
 }
 
+/// Returns the bytes of the files of a folder and of those below it.
+pub(crate) fn file_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let sizes = entries.filter_map(|entry| {
+        let about = entry.metadata().ok()?;
+        Some(if about.is_dir() { file_bytes(&entry.path()) } else { about.len() })
+    });
+    sizes.sum()
+}
+
 /// Returns the bytes of the files of a folder without the zeros at their ends, which are reserved and not written.
 pub(crate) fn written_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };

@@ -65,7 +65,12 @@ enum Way {
     Mqtt,
 }
 
-pub(super) fn notifier(mut section: Section, base: &Base, brokers: &[Broker]) -> Option<Notifier> {
+/// Reads a notifier; `before` are those that stand before it.
+pub(super) fn notifier(
+    mut section: Section,
+    base: &Base,
+    (brokers, before): (&[Broker], &[Notifier]),
+) -> Option<Notifier> {
     let written = section.choice("kind", &[("webhook", Way::Webhook), ("mqtt", Way::Mqtt)]);
     let way = if section.has("kind") { written } else { Some(Way::Webhook) };
     let min_severity =
@@ -76,6 +81,11 @@ pub(super) fn notifier(mut section: Section, base: &Base, brokers: &[Broker]) ->
         // Which keys belong here is not known.
         None => return None,
     };
+    let is_known = |target: &NotifierTarget| before.iter().any(|b| b.target.is_same_place(target));
+    if target.as_ref().is_some_and(is_known) {
+        let key = if section.has("topic") { "topic" } else { "url" };
+        fault(&section, key, "tianlu.notifier.twice", &[]);
+    }
     section.finish();
     target.map(|target| Notifier { target, min_severity })
 }

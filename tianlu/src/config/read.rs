@@ -46,10 +46,10 @@ pub(super) fn config(path: &Path, mut root: Section, profiles_in: ProfilesIn<'_>
     let profiles = dirs(sub(&mut root, "profiles"), &base, "profiles");
     let known = profiles_in.map(|profiles_in| profiles_in(&profiles));
     cross::sources(&root, &mut parts, known.as_deref());
-    let notifiers = root.tables("notifiers").into_iter();
-    let notifiers = notifiers
-        .filter_map(|section| outlets::notifier(section, &base, &parts.brokers()))
-        .collect();
+    let (brokers, mut notifiers) = (parts.brokers(), Vec::new());
+    for section in root.tables("notifiers") {
+        notifiers.extend(outlets::notifier(section, &base, (&brokers, &notifiers)));
+    }
     let config = Config {
         file: path.to_path_buf(),
         data: data(sub(&mut root, "data"), &base),

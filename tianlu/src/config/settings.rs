@@ -243,6 +243,18 @@ pub enum NotifierTarget {
     },
 }
 
+impl NotifierTarget {
+    /// Returns whether both send to one place.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Webhook { url, .. }, Self::Webhook { url: other, .. }) => url == other,
+            (Self::Mqtt { .. }, Self::Mqtt { .. }) => self == other,
+            (Self::Webhook { .. }, Self::Mqtt { .. })
+            | (Self::Mqtt { .. }, Self::Webhook { .. }) => false,
+        }
+    }
+}
+
 /// `[http]`: API, live feed, metrics and page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {

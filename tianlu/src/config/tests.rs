@@ -255,6 +255,10 @@ fn mistakes_of_the_other_sections() {
             "tianlu.toml:15: notifiers[0].topic = \"alerts/#\": a topic to publish to has no wildcards -> write a whole topic, like `tianlu/v1/alerts`",
         ),
         (
+            format!("{LEAST}{0}{0}", "[[notifiers]]\nurl = \"https://h/hook\"\n"),
+            "tianlu.toml:16: notifiers[1].url = \"https://h/hook\": a notifier before it sends to the same place -> keep one of them, with the lower `min_severity`",
+        ),
+        (
             format!(
                 "{LEAST}[[notifiers]]\nurll = \"https://h/?key=hunter2\"\nurl = \"https://h/\"\n"
             ),

@@ -14,15 +14,15 @@ use super::sensors::Sensors;
 pub(super) struct Known(Vec<Option<EventTime>>);
 
 impl Known {
-    /// Asks once the pipeline has passed everything in the journal.
-    pub(super) async fn ask(desk: &Desk, sensors: &Sensors) -> Self {
+    /// Asks once the pipeline has passed everything in the journal. `None`: it has ended, and what it has is not known.
+    pub(super) async fn ask(desk: &Desk, sensors: &Sensors) -> Option<Self> {
         desk.derived_all().await;
-        let newest = desk.devices().await.into_iter().filter_map(|device| {
+        let newest = desk.devices().await.ok()?.into_iter().filter_map(|device| {
             let at = device.sampled_at?.parse::<Timestamp>().ok()?;
             Some((device.device, event_time(at)))
         });
         let newest: BTreeMap<String, EventTime> = newest.collect();
-        Self(sensors.names().map(|name| newest.get(name).copied()).collect())
+        Some(Self(sensors.names().map(|name| newest.get(name).copied()).collect()))
     }
 
     /// Returns whether a device's reading of a time has been sent.

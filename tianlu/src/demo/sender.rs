@@ -26,7 +26,7 @@ const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 const FINISH: Duration = Duration::from_secs(2);
 
 /// Publishes until it is told to stop. A broken connection is nothing but a new start: the pipeline is asked what it
-/// has, and what is missing is sent.
+/// has, and what is missing is sent; once it has ended, nothing is.
 pub(super) async fn send(
     sensors: Sensors,
     listener: SocketAddr,
@@ -34,7 +34,7 @@ pub(super) async fn send(
     stop: watch::Receiver<bool>,
 ) {
     while !*stop.borrow() {
-        let known = Known::ask(&desk, &sensors).await;
+        let Some(known) = Known::ask(&desk, &sensors).await else { return };
         let mut device = Publisher::connect(listener);
         let mut stopping = stop.clone();
         tokio::select! {

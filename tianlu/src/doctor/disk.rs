@@ -6,6 +6,7 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ingest::engine::layout::Layout;
 use telemetry::time::show_duration;
 
 use super::{Finding, Level};
@@ -24,7 +25,7 @@ pub(super) fn examine(data: &Data) -> Vec<Finding> {
     let path = data.dir.display();
     let mut findings = Vec::new();
     match free_bytes(&dir) {
-        Ok(free) => findings.push(room(data, free, used_bytes(&data.dir))),
+        Ok(free) => findings.push(room(data, free, log_bytes(&data.dir))),
         Err(error) => {
             findings.push(Finding::bad(
                 Level::Fail,
@@ -58,6 +59,12 @@ fn existing(dir: &Path) -> PathBuf {
 fn free_bytes(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Returns what of `max_bytes` is taken: by both logs, and by nothing else in the folder.
+fn log_bytes(data: &Path) -> u64 {
+    let layout = Layout::new(data);
+    used_bytes(&layout.journal()) + used_bytes(&layout.outbox())
 }
 
 fn used_bytes(dir: &Path) -> u64 {
@@ -158,6 +165,17 @@ mod tests {
         ] {
             assert_eq!(room(&data, free, used).level, level, "{free} {used}");
         }
+    }
+
+    /// The history and the snapshots of a month take nothing of what the logs may take.
+    #[test]
+    fn only_the_logs_count() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, bytes) in [("journal", 100), ("outbox", 30), ("history", 5000), (".", 7)] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("file"), vec![0; bytes]).unwrap();
+        }
+        assert_eq!(log_bytes(dir.path()), 130);
     }
 
     #[test]

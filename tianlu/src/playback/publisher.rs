@@ -1,7 +1,7 @@
 //! Publishes uplinks to an MQTT broker at their time, QoS 1.
 //!
 //! At least once: what a broken connection left in doubt is published again. It ends when the broker has
-//! acknowledged everything.
+//! acknowledged everything, or a while after it was told to end: then what is not acknowledged is not counted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,11 +14,13 @@ use rumqttc::{
 };
 use telemetry::topic::{TopicLevels, TopicPattern};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::fault::Fault;
 use super::pace::{Pace, Turn};
 use super::progress::Progress;
+use super::stop::Stop;
 
 /// Topic of the uplinks.
 pub(crate) const TOPIC: &str = "tianlu/v1/{tenant}/{site}/{device}/up";
@@ -28,6 +30,8 @@ const IN_FLIGHT: u16 = 100;
 const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Longest single wait, so that a stop signal is heard.
 const NAP: Duration = Duration::from_millis(200);
+/// How long what is under way may take once the end was asked for.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// One uplink on its way.
 #[derive(Debug)]
@@ -57,31 +61,12 @@ pub(crate) fn publish(
     next: Next<'_>,
     (pace, progress): (&mut Pace, Progress),
 ) -> Result<Sent, Fault> {
-    let (host, port) = address(url)?;
+    let address = address(url)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| unreachable(url, &error))?;
     runtime.block_on(async {
-        let mut options =
-            MqttOptions::new(format!("{client}-{}", std::process::id()), (host, port));
-        options
-            .set_clean_start(true)
-            .set_keep_alive(30)
-            .set_connect_timeout(Duration::from_secs(10));
-        options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
-        let (client, events) =
-            AsyncClient::builder(options).capacity(usize::from(IN_FLIGHT)).build();
-        let (report, link) = watch::channel(Link::Begun);
-        let polling = tokio::spawn(poll(events, report));
-        let publisher = Publisher {
-            url: url.to_owned(),
-            client,
-            link,
-            under_way: VecDeque::new(),
-            sent: Sent::default(),
-        };
-        let sent = publisher.run(next, (pace, progress)).await;
-        polling.abort();
-        sent
+        let publisher = Publisher::connect(url, address, client);
+        publisher.publish_all(next, (pace, progress), DRAIN_MAX).await
     })
 }
 
@@ -142,26 +127,100 @@ async fn poll(mut events: EventLoop, link: watch::Sender<Link>) {
     }
 }
 
+/// Resolves once the end was asked for and what is under way has had its time.
+async fn overdue(stop: &Stop, drain_max: Duration) {
+    while !stop.is_asked() {
+        tokio::time::sleep(NAP).await;
+    }
+    tokio::time::sleep(drain_max).await;
+}
+
+/// Resolves with the reason once the broker has been away for too long: what waits in the client then would never hear
+/// of it.
+async fn given_up(mut link: watch::Receiver<Link>) -> String {
+    loop {
+        let is_told = link.wait_for(|link| matches!(link, Link::Down { .. })).await.is_ok();
+        let back = tokio::time::timeout(AWAY_MAX, link.wait_for(|link| *link == Link::Up));
+        match back.await.map(|back| back.is_ok()) {
+            Err(_) => return why(&link),
+            Ok(is_back) if is_told && is_back => {}
+            // The polling has ended: nothing is told any more.
+            Ok(_) => return std::future::pending().await,
+        }
+    }
+}
+
+/// Returns why the broker is away.
+fn why(link: &watch::Receiver<Link>) -> String {
+    match &*link.borrow() {
+        Link::Down { why, .. } => why.clone(),
+        Link::Begun | Link::Up => String::new(),
+    }
+}
+
 struct Publisher {
     url: String,
     client: AsyncClient,
     link: watch::Receiver<Link>,
+    polling: JoinHandle<()>,
     under_way: VecDeque<(Letter, PublishNotice)>,
     sent: Sent,
 }
 
 impl Publisher {
-    async fn run(
+    fn connect(url: &str, (host, port): (String, u16), client: &str) -> Self {
+        let mut options =
+            MqttOptions::new(format!("{client}-{}", std::process::id()), (host, port));
+        options
+            .set_clean_start(true)
+            .set_keep_alive(30)
+            .set_connect_timeout(Duration::from_secs(10));
+        options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
+        let (client, events) =
+            AsyncClient::builder(options).capacity(usize::from(IN_FLIGHT)).build();
+        let (report, link) = watch::channel(Link::Begun);
+        Self {
+            url: url.to_owned(),
+            client,
+            link,
+            polling: tokio::spawn(poll(events, report)),
+            under_way: VecDeque::new(),
+            sent: Sent::default(),
+        }
+    }
+
+    /// Publishes all; once the end is asked for, what is under way has so long.
+    async fn publish_all(
         mut self,
         next: Next<'_>,
-        (pace, mut progress): (&mut Pace, Progress),
+        (pace, progress): (&mut Pace, Progress),
+        drain_max: Duration,
     ) -> Result<Sent, Fault> {
+        let (stop, link, url) = (pace.stop().clone(), self.link.clone(), self.url.clone());
+        let done = tokio::select! {
+            done = self.run(next, (pace, progress)) => done,
+            () = overdue(&stop, drain_max) => Ok(()),
+            why = given_up(link) => Err(unreachable(&url, &why)),
+        };
+        self.polling.abort();
+        done.map(|()| self.sent)
+    }
+
+    async fn run(
+        &mut self,
+        next: Next<'_>,
+        (pace, mut progress): (&mut Pace, Progress),
+    ) -> Result<(), Fault> {
         self.connected().await?;
         while let Some((at, letter)) = next()? {
             loop {
+                // At full speed the pace looks only now and then, and here every row may wait for the broker.
+                if pace.stop().is_asked() {
+                    return self.finish().await;
+                }
                 match pace.turn(at) {
                     Turn::Now => break,
-                    Turn::End => return self.finish(pace).await,
+                    Turn::End => return self.finish().await,
                     Turn::Wait(time) => tokio::time::sleep(time.min(NAP)).await,
                 }
             }
@@ -171,20 +230,15 @@ impl Publisher {
             }
             progress.step();
         }
-        self.finish(pace).await
+        self.finish().await
     }
 
-    /// Waits for what is under way, unless the end was asked for and the broker is away.
-    async fn finish(mut self, pace: &Pace) -> Result<Sent, Fault> {
+    /// Waits for what is under way.
+    async fn finish(&mut self) -> Result<(), Fault> {
         while !self.under_way.is_empty() {
-            let settled = tokio::time::timeout(Duration::from_secs(10), self.settle()).await;
-            match settled {
-                Ok(settled) => settled?,
-                Err(_) if pace.stop().is_asked() => break,
-                Err(_) => self.connected().await?,
-            }
+            self.settle().await?;
         }
-        Ok(self.sent)
+        Ok(())
     }
 
     /// Waits until the broker is there; not for ever.
@@ -198,11 +252,7 @@ impl Publisher {
         if up.await == Ok(true) {
             return Ok(());
         }
-        let why = match &*self.link.borrow() {
-            Link::Down { why, .. } => why.clone(),
-            Link::Begun | Link::Up => String::new(),
-        };
-        Err(unreachable(&self.url, &why))
+        Err(unreachable(&self.url, &why(&self.link)))
     }
 
     async fn send(&mut self, letter: Letter) -> Result<(), Fault> {
@@ -248,4 +298,61 @@ impl Publisher {
 
 fn unreachable(url: &str, error: &dyn std::fmt::Display) -> Fault {
     Fault::failed(url, "tianlu.playback.to_unreachable", &[("error", error)])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use telemetry::text::Lang;
+
+    use super::*;
+    use crate::cli::Speed;
+
+    const BODY: [u8; 100] = [b'x'; 100];
+    /// Bytes of a PUBLISH of this body: its header, the topic `a/b`, packet id, no properties.
+    const PUBLISH_BYTES: usize = 2 + 5 + 2 + 1 + BODY.len();
+
+    /// A broker that takes a window of publishes, asks for the end, and acknowledges none of them; returns its port.
+    fn broker(stop: Stop) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let (mut bytes, mut taken) = ([0; 4096], 0);
+            assert!(socket.read(&mut bytes).unwrap() > 0, "CONNECT");
+            socket.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+            while let Ok(read @ 1..) = socket.read(&mut bytes) {
+                taken += read;
+                if taken >= usize::from(IN_FLIGHT) * PUBLISH_BYTES {
+                    stop.ask();
+                }
+            }
+        });
+        port
+    }
+
+    /// Contract: Ctrl-C drains for a while and ends, whatever the broker does.
+    #[test]
+    fn the_end_is_heard_while_the_broker_acknowledges_nothing() {
+        let stop = Stop::by_hand();
+        let url = format!("mqtt://127.0.0.1:{}", broker(stop.clone()));
+        let (mut pace, progress) = (Pace::new(Speed::Max, stop), Progress::new(None, Lang::En));
+        let mut given = 0;
+        let mut next = || {
+            given += 1;
+            let letter = Letter { topic: "a/b".to_owned(), body: BODY.to_vec() };
+            Ok(Some((0, Some(letter))))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sent = runtime.block_on(async {
+            let publisher = Publisher::connect(&url, address(&url).unwrap(), "test");
+            let drained = Duration::from_millis(300);
+            let sent = publisher.publish_all(&mut next, (&mut pace, progress), drained);
+            tokio::time::timeout(Duration::from_secs(30), sent).await
+        });
+        assert_eq!(sent.expect("it does not end").unwrap(), Sent::default());
+        assert_eq!(given, usize::from(IN_FLIGHT) + 1, "the last one waited for room");
+    }
 }

@@ -27,6 +27,18 @@ impl Stop {
         stop
     }
 
+    /// Makes one that a test asks.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> Self {
+        Self { asked: Arc::default() }
+    }
+
+    /// Asks for the end.
+    #[cfg(test)]
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether it is to end.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)

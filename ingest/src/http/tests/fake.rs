@@ -13,6 +13,7 @@ use pipeline::view::{DeviceDetail, DeviceSummary};
 use pipeline::{ActiveConfig, Balance, Bundle, Head, Limits, OutboxRecord, Pipeline, StoreTotals};
 use rules::{Alert, AlertState};
 use store::RangeQuery;
+use telemetry::text::Text;
 use telemetry::time::{EventTime, IngestTime};
 
 use crate::http::{BalanceAt, Desk, LetterChoice, LetterFilter, LetterLine, NotReady, Unavailable};
@@ -70,6 +71,10 @@ pub(super) struct Fake {
     engine: Mutex<Engine>,
     pub(super) troubles: Mutex<Vec<NotReady>>,
     pub(super) is_recovering: AtomicBool,
+    /// The pipeline has ended.
+    pub(super) has_ended: AtomicBool,
+    /// It ends after the first page of dead letters.
+    pub(super) ends_after_a_page: AtomicBool,
     pub(super) history: Mutex<Result<Vec<(EventTime, f64)>, Unavailable>>,
     pub(super) never_answers: AtomicBool,
     pub(super) asked: Mutex<Option<RangeQuery>>,
@@ -114,6 +119,8 @@ impl Fake {
             engine: Mutex::new(engine),
             troubles: Mutex::default(),
             is_recovering: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            ends_after_a_page: AtomicBool::new(false),
             history: Mutex::new(Ok(Vec::new())),
             never_answers: AtomicBool::new(false),
             asked: Mutex::default(),
@@ -124,6 +131,15 @@ impl Fake {
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap()
+    }
+
+    /// Asks the pipeline, unless it has ended.
+    fn ask<T>(&self, question: impl FnOnce(&Pipeline) -> T) -> Result<T, Unavailable> {
+        if self.has_ended.load(Ordering::Relaxed) {
+            let message = Text::plain("the pipeline has ended");
+            return Err(Unavailable { is_too_much: false, message });
+        }
+        Ok(question(&self.engine().pipeline))
     }
 
     /// Takes in one uplink and publishes its results; returns its position.
@@ -224,12 +240,16 @@ impl Desk for Fake {
         self.troubles.lock().unwrap().clone()
     }
 
-    async fn devices(&self) -> Vec<DeviceSummary> {
-        self.engine().pipeline.devices()
+    async fn devices(&self) -> Result<Vec<DeviceSummary>, Unavailable> {
+        self.ask(Pipeline::devices)
     }
 
-    async fn device(&self, tenant: String, device: String) -> Option<DeviceDetail> {
-        self.engine().pipeline.device_detail(&tenant, &device)
+    async fn device(
+        &self,
+        tenant: String,
+        device: String,
+    ) -> Result<Option<DeviceDetail>, Unavailable> {
+        self.ask(|pipeline| pipeline.device_detail(&tenant, &device))
     }
 
     fn command(
@@ -254,30 +274,36 @@ impl Desk for Fake {
         }
     }
 
-    async fn config(&self) -> Option<Arc<ActiveConfig>> {
-        self.engine().pipeline.config().cloned()
+    async fn config(&self) -> Result<Option<Arc<ActiveConfig>>, Unavailable> {
+        self.ask(|pipeline| pipeline.config().cloned())
     }
 
-    async fn alerts(&self, state: Option<AlertState>) -> Vec<Alert> {
-        let engine = self.engine();
-        let all = engine.pipeline.firing().into_iter().chain(engine.pipeline.resolved());
-        all.filter(|alert| state.is_none_or(|state| alert.state == state)).cloned().collect()
+    async fn alerts(&self, state: Option<AlertState>) -> Result<Vec<Alert>, Unavailable> {
+        self.ask(|pipeline| {
+            let all = pipeline.firing().into_iter().chain(pipeline.resolved());
+            all.filter(|alert| state.is_none_or(|state| alert.state == state)).cloned().collect()
+        })
     }
 
-    async fn dead_letters(&self, filter: LetterFilter) -> Vec<LetterLine> {
-        let engine = self.engine();
-        let wanted = engine.pipeline.letters().iter().filter(|letter| {
-            filter.reason.is_none_or(|reason| letter.reason == reason)
-                && filter.after.is_none_or(|after| letter.key > after)
+    async fn dead_letters(&self, filter: LetterFilter) -> Result<Vec<LetterLine>, Unavailable> {
+        let page = self.ask(|pipeline| {
+            let wanted = pipeline.letters().iter().filter(|letter| {
+                filter.reason.is_none_or(|reason| letter.reason == reason)
+                    && filter.after.is_none_or(|after| letter.key > after)
+            });
+            wanted
+                .take(filter.limit)
+                .map(|letter| LetterLine { key: letter.key, json: json(letter) })
+                .collect()
         });
-        wanted
-            .take(filter.limit)
-            .map(|letter| LetterLine { key: letter.key, json: json(letter) })
-            .collect()
+        if self.ends_after_a_page.load(Ordering::Relaxed) {
+            self.has_ended.store(true, Ordering::Relaxed);
+        }
+        page
     }
 
-    async fn dead_letter(&self, id: String) -> Option<String> {
-        self.engine().pipeline.letters().get(&id).map(json)
+    async fn dead_letter(&self, id: String) -> Result<Option<String>, Unavailable> {
+        self.ask(|pipeline| pipeline.letters().get(&id).map(json))
     }
 
     async fn redrive(&self, which: LetterChoice) -> Result<u64, Unavailable> {

@@ -320,7 +320,7 @@ fn a_topic_of_another_device_is_refused() {
     assert_eq!(rig.v3(connect3("x")).1, [0x20, 2, 0, 4], "[MQTT-3.2.2-4]");
 }
 
-/// [MQTT-4.4.0-1], [MQTT-3.3.4-9], [MQTT-3.1.2-25]: commands wait for their device, within its window and length.
+/// [MQTT-4.4.0-1], [MQTT-3.3.4-9], [MQTT-3.1.2-25], [MQTT-3.8.4-4]: commands wait for their device, within its window and length.
 #[test]
 fn commands_reach_a_device_once_it_is_back() {
     let mut rig = Rig::new();
@@ -341,7 +341,8 @@ fn commands_reach_a_device_once_it_is_back() {
     let packet_id = NonZeroU16::MIN;
     let subscribe =
         v5::Subscribe { packet_id, id: None, user_properties: Vec::new(), topic_filters };
-    rig.send(first, &five(subscribe.into()));
+    let subscribe = five(subscribe.into());
+    rig.send(first, &subscribe);
     rig.commands.send("default", "d", Bytes::from(vec![b'l'; 200])).unwrap();
     for payload in ["on", "off"] {
         let queued = rig.commands.send("default", "d", Bytes::from_static(payload.as_bytes()));
@@ -365,10 +366,13 @@ fn commands_reach_a_device_once_it_is_back() {
     });
     assert!(again, "sent again with DUP");
     assert_eq!(commands(&mut rig, second), []);
+    // Devices subscribe at each connection, also where their session was kept.
+    assert_eq!(rig.send(second, &subscribe)[0], 0x90, "SUBACK");
     rig.send(second, &[0x40, 2, 0, 2]);
     assert_eq!(commands(&mut rig, second), [(3, Bytes::from("off"), false)]);
     for _ in 0..100 {
-        rig.commands.send("default", "d", Bytes::from_static(b"x")).unwrap();
+        let queued = rig.commands.send("default", "d", Bytes::from_static(b"x"));
+        assert_eq!(queued.unwrap().receivers, 1, "subscribed twice is one subscription");
     }
     let full = rig.commands.send("default", "d", Bytes::from_static(b"x"));
     assert!(matches!(full, Err(CommandError::Full { .. })));

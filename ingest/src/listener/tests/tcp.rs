@@ -138,6 +138,20 @@ async fn records_that_are_not_durable_end_the_connections_that_wait() {
     assert_eq!(answer(&mut idle, 4).await, [0x40, 2, 0, 9], "the next epoch goes on");
 }
 
+/// Nothing comes although devices may connect: a network that is gone, or all devices of a farm.
+#[tokio::test]
+async fn silence_is_an_alarm_until_something_comes() {
+    let mut running =
+        start(ListenerConfig { silence_after: Some(Duration::from_secs(1)), ..config() }).await;
+    let mut alarms = running.intake.alarms.clone();
+    within(alarms.wait_for(|alarms| alarms.silence.is_some())).await.unwrap();
+    let bytes = [three(connect3("c").into()), publish3("up/a", 1, 7)].concat();
+    let _stream = running.client(&bytes).await;
+    let batch = running.batch().await;
+    running.acknowledge(&batch);
+    within(alarms.wait_for(|alarms| alarms.silence.is_none())).await.unwrap();
+}
+
 /// A device that floods and never reads, one with half a packet and one that declares 268 MB keep nobody waiting.
 #[tokio::test]
 async fn hostile_devices_disturb_no_other() {

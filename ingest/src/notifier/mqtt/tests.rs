@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use bytes::Bytes;
 use rumqttc::mqttbytes::v5::Publish;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -8,6 +9,7 @@ use tokio::process::{Child, Command};
 use super::super::fake::T0;
 use super::super::{AlertState, Severity};
 use super::*;
+use crate::mqtt::Secret;
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 const BODY: &str = r#"{"id":"a1","state":"firing"}"#;
@@ -114,7 +116,8 @@ async fn targets_that_cannot_work_are_refused_and_credentials_are_not_shown() {
         assert!(matches!(made, Err(MqttError::Topic(_))), "{topic}");
     }
     let mut target = MqttTarget::new("mqtt://127.0.0.1:1", "alerts", "c");
-    target.credentials = Some(("farm".into(), Bytes::from_static(b"pa55")));
+    let password = Some(Secret::new(b"pa55".to_vec()));
+    target.credentials = Some(Credentials { username: Some("farm".into()), password });
     let sender = MqttSender::start(&target).unwrap();
     assert!(!format!("{target:?} {sender:?}").contains("pa55"));
 }

@@ -1,4 +1,4 @@
-//! Rows `gateways` and `fleet`: the service without broker and store, which takes connections and keeps history itself.
+//! Rows `gateways`, `fleet` and the half of `shapes` in one process: the service without broker and store, which takes connections and keeps history itself.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use proof::work::Work;
 use serde::Serialize;
 
 use crate::load::{Sent, Shape};
-use crate::pass::{Terms, load};
+use crate::pass::{Terms, disk_bytes, load};
 use crate::report::{Report, Table, mean, spread};
 use crate::setup;
-use crate::usage::{cpu_seconds, resident_bytes};
+use crate::usage::{cpu_seconds, file_bytes, resident_bytes};
 
 use super::Plan;
 
@@ -23,7 +23,7 @@ const DRAIN: Duration = Duration::from_mins(10);
 /// What one pass gave.
 #[derive(Debug, Clone, Serialize)]
 struct Pass {
-    way: &'static str,
+    way: String,
     messages: u64,
     /// Messages acknowledged a second.
     acknowledged_per_second: f64,
@@ -35,6 +35,8 @@ struct Pass {
     generator_cpu: f64,
     peak_mib: f64,
     puback_ms: Option<[f64; 2]>,
+    /// Bytes of journal, outbox and history on disk, a message.
+    disk_bytes: [f64; 3],
 }
 
 /// The service behind its own listener or behind Mosquitto, with the embedded history or, where this build has none,
@@ -55,7 +57,11 @@ impl Stack {
     ///
     /// What this build lacks.
     pub(crate) fn embedded() -> Result<Self, String> {
-        let (work, address) = setup::from_listener(setup::work(Shape::Json));
+        Self::embedded_for(Shape::Json)
+    }
+
+    fn embedded_for(shape: Shape) -> Result<Self, String> {
+        let (work, address) = setup::from_listener(setup::work(shape));
         let service = setup::start(&work)?;
         let (way, service) = ("own listener, own history", Some(service));
         Ok(Self { way, address, work, service, broker: None, influx: None })
@@ -118,12 +124,13 @@ impl Stack {
 
     /// Loads it and waits until everything acknowledged is stored.
     pub(crate) fn load(&mut self, terms: Terms, more: &[(&str, String)]) -> Sent {
+        let fetch = || proof::balance::Balance::fetch(self.service().base());
+        let before = fetch().map_or(0, |all| all.readings.stored);
         let sent: Sent = load(&self.address, terms, more).finish();
         let deadline = Instant::now() + DRAIN;
+        let wanted = before + sent.messages * terms.shape.readings();
         let balance = loop {
-            let balance = proof::balance::Balance::fetch(self.service().base());
-            let settled =
-                balance.filter(|all| all.uplinks.received >= sent.messages && all.is_settled());
+            let settled = fetch().filter(|all| all.readings.decoded >= wanted && all.is_settled());
             if let Some(settled) = settled {
                 break settled;
             }
@@ -131,7 +138,7 @@ impl Stack {
             pass(Duration::from_millis(100));
         };
         assert_eq!(balance.wrong(), None);
-        assert!(balance.readings.stored >= sent.messages, "published = stored: {balance:?}");
+        assert_eq!(balance.readings.stored, wanted, "published = stored: {balance:?}");
         sent
     }
 
@@ -145,7 +152,8 @@ impl Stack {
         let before = pids.map(cpu_of);
         let sent = self.load(terms, more);
         let seconds = (now_ms() - sent.began_ms) as f64 / 1000.0;
-        let million = sent.messages as f64 / 1e6;
+        let readings = (sent.messages * terms.shape.readings()) as f64;
+        let million = readings / 1e6;
         let cpu: Vec<Option<f64>> = pids
             .iter()
             .zip(before)
@@ -153,21 +161,30 @@ impl Stack {
             .collect();
         let (_, peak) = resident_bytes(self.service().pid());
         Pass {
-            way: self.way,
+            way: self.way.to_owned(),
             messages: sent.messages,
-            acknowledged_per_second: sent.messages as f64 / sent.seconds,
-            stored_per_second: sent.messages as f64 / seconds,
+            acknowledged_per_second: readings / sent.seconds,
+            stored_per_second: readings / seconds,
             tianlu_cpu: cpu[0].unwrap_or(0.0),
             broker_cpu: cpu[1],
             store_cpu: cpu[2],
             generator_cpu: sent.cpu_seconds / million,
             peak_mib: peak as f64 / f64::from(1 << 20),
             puback_ms: sent.puback_ms,
+            disk_bytes: self.disk_bytes(sent.messages),
         }
+    }
+
+    /// Returns the bytes on disk a message. What the history has not merged yet is larger.
+    fn disk_bytes(&self, messages: u64) -> [f64; 3] {
+        let balance = proof::balance::Balance::fetch(self.service().base());
+        let [journal, outbox] = balance.map_or([0.0; 2], |all| disk_bytes(&self.work, &all));
+        let history = file_bytes(&self.work.path("data/history")) as f64 / messages as f64;
+        [journal, outbox, history]
     }
 }
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "way",
     "acknowledged/s",
     "stored/s",
@@ -177,6 +194,7 @@ const COLUMNS: [&str; 9] = [
     "generator CPU s/M",
     "peak RSS MiB",
     "PUBACK p50/p99 ms",
+    "journal + outbox + history B/message",
 ];
 
 fn row(table: &mut Table, passes: &[Pass]) {
@@ -188,8 +206,10 @@ fn row(table: &mut Table, passes: &[Pass]) {
     };
     let waits: Vec<[f64; 2]> = passes.iter().filter_map(|pass| pass.puback_ms).collect();
     let wait = |place: usize| mean(&waits.iter().map(|wait| wait[place]).collect::<Vec<f64>>());
+    let disk =
+        |log: usize| mean(&passes.iter().map(|pass| pass.disk_bytes[log]).collect::<Vec<f64>>());
     table.row(vec![
-        first.way.to_owned(),
+        first.way.clone(),
         of(|pass| pass.acknowledged_per_second),
         of(|pass| pass.stored_per_second),
         of(|pass| pass.tianlu_cpu),
@@ -198,6 +218,7 @@ fn row(table: &mut Table, passes: &[Pass]) {
         of(|pass| pass.generator_cpu),
         of(|pass| pass.peak_mib),
         if waits.is_empty() { "-".to_owned() } else { format!("{:.1} / {:.1}", wait(0), wait(1)) },
+        format!("{:.0} + {:.0} + {:.0}", disk(0), disk(1), disk(2)),
     ]);
 }
 
@@ -228,6 +249,36 @@ pub(crate) fn gateways(plan: &Plan, rate: Option<f64>, report: &mut Report) {
     }
     row(&mut table, &passes);
     report.add("gateways", &table, &passes);
+}
+
+/// Each shape of a message from gateways, all in one process; all but the disk per reading.
+pub(crate) fn shapes(plan: &Plan, report: &mut Report) {
+    let shapes = [
+        (Shape::Json, "one JSON uplink a message"),
+        (Shape::Frame, "one frame a message"),
+        (Shape::Batch, "50 JSON uplinks a message"),
+    ];
+    let mut table = Table::new(
+        "Shapes: all in one process at full load; all per reading, disk per message",
+        &COLUMNS,
+    );
+    let mut all = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..plan.rounds {
+        for ((shape, name), passes) in shapes.iter().zip(&mut all) {
+            match Stack::embedded_for(*shape) {
+                Ok(mut stack) => {
+                    let messages = plan.count / shape.readings();
+                    let mut pass = stack.measured(Terms { shape: *shape, messages }, &[]);
+                    (*name).clone_into(&mut pass.way);
+                    passes.push(pass);
+                }
+                Err(why) if round == 0 => table.note(format!("Skipped: {why}")),
+                Err(_) => {}
+            }
+        }
+    }
+    all.iter().for_each(|passes| row(&mut table, passes));
+    report.add("shapes in one process", &table, &all);
 }
 
 /// From slow devices: a connection each, one message in flight each; beside the same through Mosquitto.

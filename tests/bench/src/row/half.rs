@@ -41,8 +41,16 @@ struct Quantiles {
     count: u64,
 }
 
+/// What stands around the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Around {
+    Servers,
+    Nothing,
+}
+
 #[derive(Debug, Serialize)]
 struct Half {
+    around: Around,
     per_second: f64,
     fsync: Quantiles,
     received_to_stored: Quantiles,
@@ -53,27 +61,38 @@ struct Half {
 
 /// Loads the service with `per_second` and prints what it took.
 pub(crate) fn half(plan: &Plan, per_second: f64, report: &mut Report) {
-    match measure(plan, per_second) {
-        Ok(half) => print(&half, report),
-        Err(why) => say(&format!("Row `half` skipped: {why}")),
+    for around in [Around::Servers, Around::Nothing] {
+        match measure(plan, per_second, around) {
+            Ok(half) => print(&half, report),
+            Err(why) => say(&format!("Row `half` skipped: {why}")),
+        }
     }
 }
 
-fn measure(plan: &Plan, per_second: f64) -> Result<Half, String> {
-    let broker = Mosquitto::start().ok_or("Mosquitto is missing")?;
-    let influx = Influx::start().ok_or("influxd is missing")?;
-    let hook = Webhook::start();
-    let work = setup::from_broker(setup::work(Shape::Json), &broker, 5).influx(&influx);
+fn measure(plan: &Plan, per_second: f64, around: Around) -> Result<Half, String> {
+    let (hook, work) = (Webhook::start(), setup::work(Shape::Json));
     let work = work.webhook(&hook.url(), "");
+    let (work, address, _servers) = match around {
+        Around::Nothing => {
+            let (work, address) = setup::from_listener(work);
+            (work, address, None)
+        }
+        Around::Servers => {
+            let broker = Mosquitto::start().ok_or("Mosquitto is missing")?;
+            let influx = Influx::start().ok_or("influxd is missing")?;
+            let work = setup::from_broker(work, &broker, 5).influx(&influx);
+            (work, broker.address(), Some((broker, influx)))
+        }
+    };
     let mut service = setup::start(&work)?;
     let seen_live = watch_live(service.base());
     let before =
         http::get(&format!("{}/metrics", service.base())).map_err(|e| e.to_string())?.text();
     let seconds = plan.lasting.min(Duration::from_secs(30)).as_secs_f64();
     let terms = Terms { shape: Shape::Json, messages: (per_second * seconds) as u64 };
-    let loading = load(&broker.address(), terms, &[("rate", format!("{per_second:.0}"))]);
+    let loading = load(&address, terms, &[("rate", format!("{per_second:.0}"))]);
     pass(Duration::from_secs(1)); // the load runs before the first probe
-    let probes = probe(&broker, Duration::from_secs_f64((seconds - 1.5).max(1.0)));
+    let probes = probe(&address, Duration::from_secs_f64((seconds - 1.5).max(1.0)));
     let sent: Sent = loading.finish();
     until("every alert at the webhook", ON_ITS_WAY, || {
         (hook.deliveries().len() >= probes.len()).then_some(())
@@ -96,6 +115,7 @@ fn measure(plan: &Plan, per_second: f64) -> Result<Half, String> {
     };
     let seen_live = seen_live.lock().map_err(|e| e.to_string())?;
     Ok(Half {
+        around,
         per_second: sent.messages as f64 / sent.seconds,
         fsync: between("tianlu_journal_fsync_seconds"),
         received_to_stored: between("tianlu_received_to_stored_seconds"),
@@ -106,8 +126,8 @@ fn measure(plan: &Plan, per_second: f64) -> Result<Half, String> {
 }
 
 /// Publishes readings that break a rule at once, each of a device of its own, and returns when.
-fn probe(broker: &Mosquitto, span: Duration) -> HashMap<String, Instant> {
-    let mut connection = Connection::open(&broker.address(), "bench-probe", true).unwrap();
+fn probe(address: &str, span: Duration) -> HashMap<String, Instant> {
+    let mut connection = Connection::open(address, "bench-probe", true).unwrap();
     let (began, mut probes) = (Instant::now(), HashMap::new());
     while began.elapsed() < span {
         let device = format!("probe{:05}", probes.len());
@@ -161,8 +181,11 @@ fn waits(probes: &HashMap<String, Instant>, seen: &HashMap<String, Instant>) -> 
 }
 
 fn print(half: &Half, report: &mut Report) {
-    let heading =
-        format!("Half load ({:.0} uplinks/s): Mosquitto and InfluxDB, MQTT 5", half.per_second);
+    let around = match half.around {
+        Around::Servers => "Mosquitto and InfluxDB, MQTT 5",
+        Around::Nothing => "all in one process",
+    };
+    let heading = format!("Half load ({:.0} uplinks/s): {around}", half.per_second);
     let mut table = Table::new(&heading, &["way", "p50 ms", "p99 ms", "samples"]);
     let rows = [
         ("fsync of the journal", half.fsync),
@@ -184,5 +207,9 @@ fn print(half: &Half, report: &mut Report) {
         "Target for publish -> alert p99: three times the fsync p99 and 10 ms, here {:.1} ms.",
         3.0 * half.fsync.p99_ms + 10.0
     ));
-    report.add("half", &table, half);
+    let name = match half.around {
+        Around::Servers => "half",
+        Around::Nothing => "half in one process",
+    };
+    report.add(name, &table, half);
 }
