@@ -13,7 +13,7 @@ use crate::time_policy::{judge_time, said_time};
 
 /// Bytes of an uplink's results from which on its other readings are set aside, so that all of it fits a segment of
 /// 20 MiB: letters so far behind in a record are short, and an uplink has 10,000 elements at most.
-const RESULTS_UNTIL: usize = 12 << 20;
+pub(crate) const RESULTS_UNTIL: usize = 12 << 20;
 
 impl Pipeline {
     /// Takes the elements of a batch: judged in order of time, results in the order of the payload; then the
@@ -39,6 +39,13 @@ impl Pipeline {
             .collect();
         // Where each time is trusted nobody asks for the counts.
         let before = if is_timed { Vec::new() } else { counts_before(&order, ctx.device) };
+        for (at, index, element) in order.iter_mut().filter(|_| !is_timed) {
+            // One without a time to be trusted stands where its point does.
+            if judge_time(&profile.time, said_time(element), received_at).is_err() {
+                let place = usize::try_from(*index).unwrap_or(usize::MAX);
+                *at = at.saturating_add(before.get(place).copied().unwrap_or(0));
+            }
+        }
         order.sort_by_key(|(at, index, _)| (*at, *index));
         let mut part = std::mem::take(&mut self.scratch.part);
         part.begin(received_at);

@@ -223,7 +223,10 @@ impl Device {
         match self.rare.as_ref().map_or(NEVER, |rare| rare.silent_from) {
             NEVER => self.newest_at,
             silent_from if is_silent => silent_from,
-            silent_from if self.newest_at <= silent_from => self.heard_at.max(self.newest_at),
+            // Also where it was not heard since: a configuration took the rule away, and another brought it back.
+            silent_from if self.newest_at <= silent_from => {
+                self.heard_at.max(silent_from.saturating_add(1))
+            }
             _ => self.newest_at,
         }
     }

@@ -3,6 +3,7 @@
 use rules::{Alert, AlertState, Observed, Severity, Silence, Subject};
 use telemetry::time::EventTime;
 
+use crate::batch::RESULTS_UNTIL;
 use crate::config::ActiveConfig;
 use crate::core::Pipeline;
 use crate::device::{Device, NOT_ARMED, armed_for};
@@ -55,6 +56,11 @@ impl Pipeline {
     pub(crate) fn judge_silence(&mut self, out: &mut OutboxRecord) {
         let Some(config) = self.config.clone() else { return };
         for (place, live_ms) in self.take_due() {
+            // More alerts than a record has room for: the others come with the next tick, at the moment they were due.
+            if out.bytes().len() >= RESULTS_UNTIL {
+                self.arm(&config, place);
+                continue;
+            }
             let Some(watching) = self.watching(place) else { continue };
             let now = self.journal_time();
             let profile = self.device(place).map_or(0, |device| usize::from(device.profile));

@@ -10,7 +10,9 @@ use telemetry::text::Text;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use super::clock;
 use super::fleet::Fleet;
+use super::planted::Planted;
 use super::tape::Tape;
 use crate::source::{AckToken, Acknowledge, Batch, Incoming, LinkState, SourceId};
 
@@ -42,6 +44,7 @@ struct State {
     sequence: u64,
     /// Acknowledged before it was durable, or out of order.
     broken: Option<String>,
+    planted: Option<Planted>,
 }
 
 /// What the connection does next.
@@ -57,7 +60,7 @@ fn down() -> LinkState {
 
 impl Broker {
     pub(super) fn new(
-        plan: &super::step::Plan,
+        (plan, planted): (&super::step::Plan, Option<Planted>),
         disk: SimDisk,
         (fleet, tape): (Arc<Mutex<Fleet>>, Arc<Mutex<Tape>>),
     ) -> Arc<Self> {
@@ -73,6 +76,7 @@ impl Broker {
             epoch: 0,
             sequence: 0,
             broken: None,
+            planted,
         };
         let (link, _) = watch::channel(LinkState::Connecting);
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), link, disk, fleet, tape })
@@ -89,6 +93,7 @@ impl Broker {
     /// Takes a message for us.
     pub(super) fn publish(&self, message: usize) {
         self.state().queue.push_back(message);
+        self.fleet.lock().unwrap().sent[message].published.push(clock::now());
         self.changed.notify_one();
     }
 
@@ -108,16 +113,21 @@ impl Broker {
         let mut state = self.state();
         let connects_at = state.connects_at.max(Instant::now() + away);
         state.disconnect(connects_at);
-        self.link.send_replace(down());
+        if state.planted != Some(Planted::CountsWhileAway) {
+            self.link.send_replace(down());
+        }
         self.changed.notify_one();
     }
 
     /// Ends the connection and forgets the session.
     pub(super) fn lose_session(&self) {
         let mut state = self.state();
-        state.queue.clear();
-        state.in_flight.clear();
+        let in_flight =
+            std::mem::take(&mut state.in_flight).into_iter().map(|(_, message)| message);
+        let lost: Vec<usize> = in_flight.chain(state.queue.drain(..)).collect();
         state.in_transit.clear();
+        let mut fleet = self.fleet.lock().unwrap();
+        lost.into_iter().for_each(|message| fleet.sent[message].published.clear());
     }
 
     /// Hands messages over until the source is stopped.
@@ -244,6 +254,9 @@ impl Acknowledge for Broker {
 
     fn unacked(&self) -> usize {
         let state = self.state();
+        if state.planted == Some(Planted::NeverCaughtUp) {
+            return state.window;
+        }
         state.in_flight.len().saturating_sub(state.in_transit.len())
     }
 

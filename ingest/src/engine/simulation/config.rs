@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::{ActiveConfig, Bundle, ConfigSource};
 
+use super::planted::Planted;
+
 const PROFILE: &str = r#"
 name = "soil"
 domain = "soil"
@@ -78,24 +80,44 @@ pub(super) const QUARANTINE: usize = 3;
 /// Every configuration, built once for all seeds.
 pub(super) struct Configs(Vec<(Bundle, Arc<ActiveConfig>)>);
 
-/// Returns them.
-pub(super) fn all() -> &'static Configs {
-    static ALL: OnceLock<Configs> = OnceLock::new();
-    ALL.get_or_init(|| {
-        let edited = DRY.replace("0.12", "0.14");
-        let bundles = [
-            bundle(&[("dry.toml", DRY), ("silent.toml", SILENT)], UnknownDevice::Accept, 32),
-            bundle(&[("dry.toml", &edited)], UnknownDevice::Accept, 32),
-            bundle(&[("silent.toml", SILENT)], UnknownDevice::Accept, 4),
-            bundle(&[("dry.toml", DRY)], UnknownDevice::Quarantine, 8),
-        ];
-        Configs(
-            bundles.into_iter().map(|b| (b.clone(), ActiveConfig::build(&b).unwrap())).collect(),
-        )
+/// Returns them, read as a mistake reads them: what judges by the rules does not notice it, since it judges the same
+/// each time.
+pub(super) fn of(planted: Option<Planted>) -> &'static Configs {
+    static ALL: [OnceLock<Configs>; 5] = [const { OnceLock::new() }; 5];
+    let (at, from, to) = match planted {
+        Some(Planted::DryEndsEarly) => (1, "moisture > 0.15", "moisture > 0.14"),
+        Some(Planted::DryAtOnce) => (2, "10s", "0s"),
+        Some(Planted::SilentTooSoon) => (3, "2 intervals", "1 interval"),
+        Some(Planted::SilentTooLate) => (4, "2 intervals", "3 intervals"),
+        _ => (0, "", ""),
+    };
+    ALL[at].get_or_init(|| {
+        let read = |rule: &str| if at == 0 { rule.to_owned() } else { rule.replace(from, to) };
+        Configs::new(&read(DRY), &read(SILENT))
     })
 }
 
 impl Configs {
+    fn new(dry: &str, silent: &str) -> Self {
+        let edited = dry.replace("0.12", "0.14");
+        let bundles = [
+            bundle(&[("dry.toml", dry), ("silent.toml", silent)], UnknownDevice::Accept, 32),
+            bundle(&[("dry.toml", &edited)], UnknownDevice::Accept, 32),
+            bundle(&[("silent.toml", silent)], UnknownDevice::Accept, 4),
+            bundle(&[("dry.toml", dry)], UnknownDevice::Quarantine, 8),
+        ];
+        let built = |bundle: Bundle| {
+            let active = ActiveConfig::build(&bundle).unwrap();
+            (bundle, active)
+        };
+        Self(bundles.into_iter().map(built).collect())
+    }
+
+    /// Returns the number of a configuration.
+    pub(super) fn number(&self, hash: &str) -> Option<usize> {
+        self.0.iter().position(|(_, built)| built.hash == hash)
+    }
+
     /// Returns one, as text and built.
     pub(super) fn get(&self, at: usize) -> (&Bundle, Arc<ActiveConfig>) {
         let (bundle, built) = &self.0[at];

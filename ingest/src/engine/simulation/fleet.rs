@@ -18,6 +18,8 @@ pub(super) type Fields = Vec<(&'static str, f64)>;
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) payload: Bytes,
+    /// When the broker took it, in true time, each time; none where the broker has lost it.
+    pub(super) published: Vec<i64>,
 }
 
 /// Everything that was ever published, and what became of it at the broker.
@@ -86,7 +88,7 @@ impl Fleet {
                 self.said.entry((key.clone(), name)).or_default().push(*value);
             }
         }
-        self.sent.push(Message { topic, payload: Bytes::from(payload) });
+        self.sent.push(Message { topic, payload: Bytes::from(payload), published: Vec::new() });
         self.readings.push(readings);
         self.sent.len() - 1
     }

@@ -8,9 +8,10 @@ use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
 use pipeline::record::Record;
 use pipeline::{Head, Limits, Pipeline};
 
-use super::config;
+use super::config::{self, Configs};
 use super::fleet::{Fields, Fleet, Key};
 use super::line::{Place, Values, read, tag};
+use super::oracle;
 use super::server::Server;
 use super::tape::{Kept, Tape};
 use super::world::World;
@@ -27,7 +28,9 @@ pub(super) fn end(world: &World) -> Result<(), String> {
     let mut tape = world.tape.lock().unwrap();
     tape.read();
     let server = world.server.lock().unwrap();
-    let derived = derive(&tape, &server).map_err(|what| format!("{what}; {}", tape.standing()))?;
+    let configs = config::of(world.planted);
+    let derived = derive(&tape, &server, configs);
+    let derived = derived.map_err(|what| format!("{what}; {}", tape.standing()))?;
     account(world, &derived.pipeline)?;
     stored(&derived.points, &server)?;
     let told = world.told.lock().unwrap();
@@ -40,6 +43,7 @@ pub(super) fn end(world: &World) -> Result<(), String> {
         return Err(format!("P4: the alert {at:?} was told, and the journal does not give it"));
     }
     let fleet = world.fleet.lock().unwrap();
+    oracle::judge(&tape, (&*fleet, configs), world.is_hushed)?;
     acknowledged(&fleet, &derived.pipeline, (&server, world.quarantined))
         .map_err(|(what, payload)| format!("{what}; {}", whereabouts(&tape, &payload)))
 }
@@ -66,7 +70,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Derives everything once more, with one shard, and compares it byte for byte.
-fn derive(tape: &Tape, server: &Server) -> Result<Derived, String> {
+fn derive(tape: &Tape, server: &Server, configs: &Configs) -> Result<Derived, String> {
     let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
     let mut out = OutboxRecord::default();
     let (mut points, mut alerts) = (BTreeMap::<Place, Values>::new(), BTreeMap::new());
@@ -74,7 +78,7 @@ fn derive(tape: &Tape, server: &Server) -> Result<Derived, String> {
     for (position, kept) in &tape.journal {
         let head = Head { position: *position, ordinal: kept.ordinal };
         pipeline
-            .apply(head, kept.kind, &kept.payload, config::all(), &mut out)
+            .apply(head, kept.kind, &kept.payload, configs, &mut out)
             .map_err(|error| format!("P4: {error}"))?;
         if !pipeline.account().balances() {
             return Err(format!("P1: at {position}: {:?}", pipeline.account()));

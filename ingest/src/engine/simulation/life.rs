@@ -186,7 +186,7 @@ fn open(world: &World) -> Result<(Recovered, String), Trouble> {
     followed.map_err(|what| {
         if world.disk.is_stopped() { Trouble::Ended(what) } else { Trouble::Broken(what) }
     })?;
-    let (bundle, active) = config::all().get(world.config);
+    let (bundle, active) = config::of(world.planted).get(world.config);
     let kept = opened.bundles.keep(bundle, active);
     let hash = kept.map_err(|error| Trouble::Ended(error.to_string()))?;
     Ok((opened, hash))

@@ -19,6 +19,11 @@
 //! - **P4** the tape of the whole journal, derived once more in one go with one shard, gives byte for byte what the
 //!   outbox ever showed, and what the store holds;
 //! - **P5** a device that sends rubbish changes nothing of the others;
+//! - every alert is the one that the contract asks for: `reference` has both rules once more, by hand, and `oracle`
+//!   holds what was told against it, and silence against the true time as well; in each eighth world all fall silent
+//!   at the end, and are told so;
+//! - alerts reach a webhook that fails, hangs and loses its answers, over kills of our process: the notifier with its
+//!   queue is run on its own, on the alerts of a world;
 //! - once nothing fails any more, everything settles without a restart: nothing held, ready.
 //!
 //! `SEEDS=n` runs n seeds, `SEED=n` one and looks for fewer steps where it fails, `SURVEY=1` goes on after a failure
@@ -27,7 +32,10 @@
 //! Left out on purpose: what the store forgets is kept for us where our process ends before it was sent again, since
 //! the replay window ends with the process.
 //!
-//! It does not prove: real sockets, threads that run at the same time, the real store's answers.
+//! It does not prove: real sockets, threads that run at the same time, the real store's answers. Nor has it a part in
+//! the embedded history and the listener, in the notifier's queue where the power fails, and in more than one source.
+//! Which readings are kept the oracle reads from their points. It believes a tick that says that nothing can be heard,
+//! but at the end.
 
 #![expect(
     clippy::unwrap_in_result,
@@ -43,11 +51,14 @@ mod fleet;
 mod judge;
 mod life;
 mod line;
+mod oracle;
 mod parts;
 mod planted;
+mod reference;
 mod run;
 mod server;
 mod step;
 mod tape;
 mod tests;
+mod webhook;
 mod world;

@@ -18,6 +18,18 @@ pub(super) enum Planted {
     SnapshotBeforeOutboxSync,
     /// Cuts both logs at the snapshot, beyond the store's cursor.
     CutBeyondCursor,
+    /// Ends the alert `dry` at another value, each time in the same way.
+    DryEndsEarly,
+    /// Raises the alert `dry` without its delay.
+    DryAtOnce,
+    /// Tells silence after one interval instead of two.
+    SilentTooSoon,
+    /// Tells silence after three intervals.
+    SilentTooLate,
+    /// Counts silence while the broker is away, so that an outage of ours is one of theirs.
+    CountsWhileAway,
+    /// Never counts silence, as if the window were always full.
+    NeverCaughtUp,
 }
 
 /// A disk on which the files of one folder are never synced.

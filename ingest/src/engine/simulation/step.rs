@@ -121,7 +121,8 @@ impl Plan {
         let dice = &mut Dice::new(seed ^ 0x7469_616e_6c75);
         let crowd = dice.below(100) == 0;
         let devices = if crowd { 2_000 + dice.below(2_000) } else { 1 + dice.below(8) };
-        let segment_bytes = 256 << 10;
+        // A segment holds the largest record, as the product's own do: of a crowd that falls silent in one tick.
+        let segment_bytes = if crowd { 4 << 20 } else { 256 << 10 };
         let is_tight = !crowd && dice.below(4) == 0;
         let max_bytes = if is_tight { segment_bytes * (4 + dice.below(5)) } else { 1 << 30 };
         let count = if crowd { 6 + dice.below(10) } else { 20 + dice.below(40) };

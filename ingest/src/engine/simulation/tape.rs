@@ -8,12 +8,16 @@ use bytes::Bytes;
 use journal::{Log, ReadFrom, Reader};
 use pipeline::record::{Kind, Record};
 
+use super::clock;
+
 /// A record of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) kind: u8,
     pub(super) ordinal: u64,
     pub(super) payload: Vec<u8>,
+    /// The true time when it was seen to be durable.
+    pub(super) seen_at: i64,
 }
 
 /// Both logs, as they ever were.
@@ -107,7 +111,8 @@ impl Tape {
                 *self.taken_in.entry(Bytes::copy_from_slice(uplink.payload)).or_default() += 1;
             }
             let (kind, ordinal, payload) = (record.kind, record.ordinal, record.payload.to_vec());
-            self.journal.insert(record.position, Kept { kind, ordinal, payload });
+            let seen_at = clock::now();
+            self.journal.insert(record.position, Kept { kind, ordinal, payload, seen_at });
         }
         let end = outbox.published().end().position;
         if end < outbox.position() {

@@ -24,6 +24,10 @@ use crate::source::Acknowledge;
 
 /// How long everything may take to settle once nothing fails any more.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1_800);
+/// How long nobody says anything at the end of one world in so many: the silence that is told, after the ten seconds
+/// until a source counts as caught up, and some ticks.
+const HUSH: Duration = Duration::from_secs(135);
+const HUSHED_EACH: u64 = 8;
 
 /// A world.
 pub(super) struct World {
@@ -46,6 +50,8 @@ pub(super) struct World {
     lives: u64,
     /// Whether the disk has ever failed.
     is_faulty: bool,
+    /// Whether every device was silent for so long at the end that it must be told so.
+    pub(super) is_hushed: bool,
 }
 
 impl World {
@@ -55,7 +61,8 @@ impl World {
         let disk = SimDisk::with_planted(plan.seed, on_disk);
         let fleet = Arc::new(Mutex::new(Fleet::default()));
         let tape = Arc::new(Mutex::new(Tape::default()));
-        let broker = Broker::new(&plan, disk.clone(), (Arc::clone(&fleet), Arc::clone(&tape)));
+        let both = (Arc::clone(&fleet), Arc::clone(&tape));
+        let broker = Broker::new((&plan, planted), disk.clone(), both);
         Self {
             server: Arc::new(Mutex::new(Server::new(&plan))),
             dice: Dice::new(plan.seed ^ 0xd1ce),
@@ -74,6 +81,7 @@ impl World {
             received: 0,
             lives: 0,
             is_faulty: false,
+            is_hushed: false,
         }
     }
 
@@ -267,7 +275,7 @@ impl World {
 
     async fn configure(&mut self, at: usize) {
         let Some(life) = &self.life else { return };
-        let (bundle, active) = config::all().get(at);
+        let (bundle, active) = config::of(self.planted).get(at);
         let Ok(hash) = life.bundles.keep(bundle, active) else { return };
         self.config = at;
         self.quarantined |= at == config::QUARANTINE;
@@ -304,11 +312,22 @@ impl World {
         let until = tokio::time::Instant::now() + SETTLES_WITHIN;
         loop {
             self.pass(Duration::from_secs(3)).await?;
-            let Some(what) = self.unsettled().await else { return self.stop_for_good().await };
+            let Some(what) = self.unsettled().await else { break };
             if tokio::time::Instant::now() > until {
                 return Err(format!("it does not settle: {what}"));
             }
         }
+        self.hush().await?;
+        self.stop_for_good().await
+    }
+
+    /// In some worlds nobody says anything for so long that each device must be told silent.
+    async fn hush(&mut self) -> Result<(), String> {
+        if self.plan.seed.is_multiple_of(HUSHED_EACH) {
+            self.pass(HUSH).await?;
+            self.is_hushed = true;
+        }
+        Ok(())
     }
 
     async fn unsettled(&self) -> Option<String> {
