@@ -47,7 +47,7 @@ fn middle(looks: &[Look], of: fn(&Look) -> usize) -> usize {
 
 /// Scenario: 2,000 uplinks of some 350 bytes a second for 80 s, within a budget of eight segments for both logs.
 /// Guarantees: both logs drop their first segments; the data folder never takes more than its budget; after 30 s
-/// handles and threads stay the same, and a leak of 50 bytes an uplink would be seen; all is stored once.
+/// handles and threads are no more than before, and a leak of 50 bytes an uplink would be seen; all is stored once.
 #[test]
 fn memory_handles_threads_and_disk_stay_under_steady_load() {
     let (Some(broker), Some(influx)) = (Mosquitto::start(), Influx::start()) else { return };
@@ -85,6 +85,9 @@ fn memory_handles_threads_and_disk_stay_under_steady_load() {
         held(end)
     );
     assert!(grown / between < LEFT_AN_UPLINK, "memory grew by {grown} bytes");
-    assert_eq!(held(begin), held(end));
+    // A connection that is made anew is open twice for a moment: the warm-up has seen as many as there ever are.
+    let most = (span(&looks[..WARM_UP], |look| look.handles).1, held(begin).1);
+    let (handles, threads) = held(end);
+    assert!(handles <= most.0 && threads <= most.1, "{:?}, at most {most:?}", held(end));
     assert_eq!(influx.count("soil", "soil_temp"), LOAD.uplinks() + 1);
 }
