@@ -1,6 +1,6 @@
 // One property of one device over time, with the limits of the rules that watch it and its alerts marked.
 
-import { attribute, byId, el, picker, rem, sized, svg, write } from "./dom.js";
+import { attribute, byId, el, once, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
 import { axes, bands, curve, lines, sign, stretch } from "./curve.js";
 import { say } from "./say.js";
@@ -165,16 +165,8 @@ function append(reading) {
   plan();
 }
 
-let isPlanned = false;
 /** Draws with the next frame, once: a hidden tab has none for hours, and all that waited would come at once. */
-function plan() {
-  if (isPlanned) return;
-  isPlanned = true;
-  requestAnimationFrame(() => {
-    isPlanned = false;
-    draw();
-  });
-}
+const plan = once((then) => requestAnimationFrame(then), draw);
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
 

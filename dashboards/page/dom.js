@@ -88,6 +88,19 @@ export function picker(label, onPick) {
   return [select, show];
 }
 
+/** Makes a function that has something done after a wait, once for all calls until then. */
+export const once = (wait, work) => {
+  let isPlanned = false;
+  return () => {
+    if (isPlanned) return;
+    isPlanned = true;
+    wait(() => {
+      isPlanned = false;
+      work();
+    });
+  };
+};
+
 // One shape a colour, so that nobody needs the colour: round, triangle, diamond, octagon; a tick where all is well.
 const SHAPES = {
   blue: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1z",

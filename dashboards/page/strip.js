@@ -1,7 +1,7 @@
 // A road as a space–time strip: detectors along the road downwards, time to the right, colour = value. Congestion is
 // seen as what it is: a patch that grows upstream.
 
-import { attribute, byId, el, picker, rem, sized, svg, write } from "./dom.js";
+import { attribute, byId, el, once, picker, rem, sized, svg, write } from "./dom.js";
 import { get } from "./api.js";
 import { bounds, paint, paintLegend } from "./cells.js";
 import { textWidth } from "./place.js";
@@ -187,15 +187,7 @@ function take(reading) {
   plan();
 }
 
-let isPlanned = false;
-function plan() {
-  if (isPlanned) return;
-  isPlanned = true;
-  setTimeout(() => {
-    isPlanned = false;
-    draw();
-  }, 1000);
-}
+const plan = once((then) => setTimeout(then, 1000), draw);
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
 

@@ -169,6 +169,22 @@ pub struct Alarms {
     pub silence: Option<Text>,
 }
 
+impl Alarms {
+    /// Sets one of the alarms; whoever watches them hears of a change alone.
+    pub(crate) fn set(
+        alarms: &watch::Sender<Self>,
+        which: impl FnOnce(&mut Self) -> &mut Option<Text>,
+        told: Option<Text>,
+    ) {
+        alarms.send_if_modified(|alarms| {
+            let alarm = which(alarms);
+            let is_new = *alarm != told;
+            *alarm = told;
+            is_new
+        });
+    }
+}
+
 /// What a running source offers to the rest of the process.
 #[derive(Debug)]
 pub struct Intake {

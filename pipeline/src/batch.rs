@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 use telemetry::reading::{Element, Reading};
+use telemetry::time::EventTime;
 
 use crate::account::Reason;
 use crate::core::Pipeline;
@@ -28,34 +29,35 @@ impl Pipeline {
     ) {
         let Some(profile) = ctx.config.profile(ctx.profile) else { return };
         let received_at = ctx.uplink.received_at;
-        let mut is_timed = true;
-        let mut order: Vec<(i64, u32, &mut Element)> = (0..)
-            .zip(elements)
-            .map(|(index, element)| {
-                let judged = judge_time(&profile.time, said_time(element), received_at);
-                is_timed &= judged.is_ok();
-                (judged.unwrap_or(received_at.as_event()).as_nanos(), index, element)
-            })
+        let trusted: Vec<Option<i64>> = elements
+            .iter()
+            .map(|element| judge_time(&profile.time, said_time(element), received_at).ok())
+            .map(|at| at.map(EventTime::as_nanos))
             .collect();
         // Where each time is trusted nobody asks for the counts.
-        let before = if is_timed { Vec::new() } else { counts_before(&order, ctx.device) };
-        for (at, index, element) in order.iter_mut().filter(|_| !is_timed) {
+        let is_timed = trusted.iter().all(Option::is_some);
+        let before = if is_timed { Vec::new() } else { counts_before(elements, ctx.device) };
+        let count = |place: usize| before.get(place).copied().unwrap_or(0);
+        let mut order: Vec<(i64, usize, &mut Element)> = trusted
+            .iter()
+            .zip(elements)
+            .enumerate()
             // One without a time to be trusted stands where its point does.
-            if judge_time(&profile.time, said_time(element), received_at).is_err() {
-                let place = usize::try_from(*index).unwrap_or(usize::MAX);
-                *at = at.saturating_add(before.get(place).copied().unwrap_or(0));
-            }
-        }
-        order.sort_by_key(|(at, index, _)| (*at, *index));
+            .map(|(place, (at, element))| {
+                let arrived = received_at.as_nanos();
+                (at.unwrap_or_else(|| arrived.saturating_add(count(place))), place, element)
+            })
+            .collect();
+        order.sort_by_key(|(at, place, _)| (*at, *place));
         let mut part = std::mem::take(&mut self.scratch.part);
         part.begin(received_at);
         self.scratch.alerts.begin(received_at);
         ctx.alerts_wait = true;
         let mut parts: Vec<(u32, Range<usize>)> = Vec::with_capacity(order.len());
-        for (_, index, element) in order {
+        for (_, place, element) in order {
             let begin = part.bytes().len();
-            let place = usize::try_from(index).unwrap_or(usize::MAX);
-            ctx.before = before.get(place).copied().unwrap_or(0);
+            let index = u32::try_from(place).unwrap_or(u32::MAX);
+            ctx.before = count(place);
             let is_full = begin + self.scratch.alerts.bytes().len() >= RESULTS_UNTIL;
             match element {
                 Element::Reading(reading) if is_full => {
@@ -92,11 +94,11 @@ impl Pipeline {
 }
 
 /// Counts before each element the readings of its device, in the order of the payload.
-fn counts_before<'a>(elements: &'a [(i64, u32, &mut Element)], topic: Option<&'a str>) -> Vec<i64> {
+fn counts_before<'a>(elements: &'a [Element], topic: Option<&'a str>) -> Vec<i64> {
     let mut counts: HashMap<&str, i64> = HashMap::with_capacity(elements.len());
     elements
         .iter()
-        .map(|(_, _, element)| {
+        .map(|element| {
             let Some(device) = device_of(element, topic) else { return 0 };
             let count = counts.entry(device).or_insert(0);
             *count += 1;

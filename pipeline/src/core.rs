@@ -83,15 +83,25 @@ pub enum ApplyError {
 }
 
 /// Every bound of the pipeline's state (**P3**).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open dead letters.
     pub letters: LetterLimits,
+    /// States of devices from which on only those that the registry names get one: names may be made up, those of the
+    /// registry somebody has chosen. Default [`Limits::DEVICES_MAX`]. Results depend on it.
+    pub devices_max: usize,
 }
 
-/// Most states of devices, where the registry does not name the next one: names may be made up, those of the registry
-/// somebody has chosen. Four times a county (470 uplinks/s, one each 15 minutes); at some 760 bytes each 1.5 GB.
-const DEVICES_MAX: usize = 2_000_000;
+impl Limits {
+    /// Four times a county (470 uplinks/s, one each 15 minutes); at some 760 bytes each 1.5 GB.
+    pub const DEVICES_MAX: usize = 2_000_000;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { letters: LetterLimits::default(), devices_max: Self::DEVICES_MAX }
+    }
+}
 
 /// A deterministic program: journal records in, outbox records out.
 #[derive(Debug)]
@@ -140,16 +150,9 @@ impl Pipeline {
             engine: String::new(),
             letter_number: 0,
             copying: None,
-            devices_max: DEVICES_MAX,
+            devices_max: limits.devices_max,
             scratch: Scratch::default(),
         }
-    }
-
-    /// Bounds the states of devices in another way: beyond so many, only devices of the registry get one. Results
-    /// depend on it.
-    #[must_use]
-    pub fn with_devices_max(self, devices_max: usize) -> Self {
-        Self { devices_max, ..self }
     }
 
     /// Applies the next record; its results are in `out` afterwards, in order.

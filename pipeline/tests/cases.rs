@@ -194,12 +194,12 @@ impl Rig {
     }
 
     fn restart(&mut self) {
-        self.pipeline = self.restored(3);
+        self.pipeline = self.restored(3, Limits::default());
     }
 
-    fn restored(&self, shards: u16) -> Pipeline {
+    fn restored(&self, shards: u16, limits: Limits) -> Pipeline {
         let (snapshot, shards) = (self.pipeline.snapshot(), NonZeroU16::new(shards).unwrap());
-        Pipeline::restore(&snapshot, shards, Limits::default(), &self.config).unwrap()
+        Pipeline::restore(&snapshot, shards, limits, &self.config).unwrap()
     }
 
     /// Has the store refuse the first entries of the last record, one of each element.
@@ -487,7 +487,7 @@ fn a_full_table_of_devices_takes_registered_ones_only() {
     let registry = "tenant,device,profile\ndefault,g1,gateway\ndefault,r1,\n";
     let run = |shards: u16| {
         let mut rig = Rig::with(&[], Some(registry));
-        rig.pipeline = rig.restored(shards).with_devices_max(3);
+        rig.pipeline = rig.restored(shards, Limits { devices_max: 3, ..Limits::default() });
         let mut all = Vec::new();
         for device in ["x", "y", "z", "x", "r1", "z", "y"] {
             rig.uplink(&format!("up/east/{device}"), r#"{"m":0.1}"#);

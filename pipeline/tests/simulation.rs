@@ -407,7 +407,10 @@ fn a_snapshot_copied_step_by_step_has_the_bytes_of_its_beginning() {
         let (records, configs) = world(seed, 150);
         let mut dice = Dice(seed + 3);
         let shards = NonZeroU16::new(1 + dice.roll(5) as u16).unwrap();
-        let limits = Limits { letters: LetterLimits { bytes_max: 9_000, device_bytes_max: 4_000 } };
+        let limits = Limits {
+            letters: LetterLimits { bytes_max: 9_000, device_bytes_max: 4_000 },
+            ..Limits::default()
+        };
         let mut pipeline = Pipeline::new(shards, limits);
         let mut out = OutboxRecord::default();
         let mut begun: Option<(Vec<u8>, Vec<u8>)> = None;

@@ -16,8 +16,10 @@ use serde_json::Value;
 use simulator::{Fleet, Scenario};
 use telemetry::time::{EventTime, IngestTime, parse_rfc3339};
 
-const LIMITS: Limits =
-    Limits { letters: LetterLimits { bytes_max: 1 << 20, device_bytes_max: 1 << 16 } };
+const LIMITS: Limits = Limits {
+    letters: LetterLimits { bytes_max: 1 << 20, device_bytes_max: 1 << 16 },
+    devices_max: Limits::DEVICES_MAX,
+};
 
 fn pack(folder: &str) -> Vec<SourceFile> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs").join(folder);

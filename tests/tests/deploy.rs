@@ -49,9 +49,12 @@ fn ended_well(command: &mut Command) -> Output {
     output
 }
 
-/// Makes the secrets as a user does, in a copy of the folder.
+/// Makes the secrets as a user does, in a folder of its own.
+///
+/// The script is linked, not copied: a process that another test forks meanwhile holds the copy open for writing until
+/// its own `exec`, and the kernel starts no file that is being written ("Text file busy").
 fn secrets(dir: &Path) -> PathBuf {
-    fs::copy(deploy("compose/secrets.sh"), dir.join("secrets.sh")).unwrap();
+    symlink(deploy("compose/secrets.sh"), dir.join("secrets.sh")).unwrap();
     drop(ended_well(&mut Command::new(dir.join("secrets.sh"))));
     dir.join("secrets")
 }

@@ -68,11 +68,7 @@ impl Ear {
             silence.listened(passed)
         };
         let told = lasting.map(|seconds| say("listener.silence", &[("seconds", &seconds)]));
-        self.alarms.send_if_modified(|alarms| {
-            let is_new = alarms.silence != told;
-            alarms.silence = told;
-            is_new
-        });
+        Alarms::set(&self.alarms, |alarms| &mut alarms.silence, told);
     }
 }
 

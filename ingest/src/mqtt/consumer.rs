@@ -136,11 +136,7 @@ impl Consumer {
         self.desk.link.send_replace(fault.state());
         let repeated = self.same.failed(&fault.reason);
         let alarm = repeated.is_some();
-        self.desk.alarms.send_if_modified(|alarms| {
-            let changed = alarms.repeated != repeated;
-            alarms.repeated = repeated;
-            changed
-        });
+        Alarms::set(&self.desk.alarms, |alarms| &mut alarms.repeated, repeated);
         let pause = self.backoff.next(fastrand::f64());
         tracing::warn!(source = self.desk.dialer.config.source.0, reason = %fault.reason.en, alarm, ?pause, "no connection to the broker");
         self.pause(pause, stop).await;

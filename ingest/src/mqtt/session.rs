@@ -205,7 +205,7 @@ impl<'d> Session<'d> {
             self.batch.push(Incoming { source, topic, payload, ack, oversize });
         }
         self.desk.silence.heard();
-        self.desk.alarms.send_if_modified(|alarms| alarms.silence.take().is_some());
+        Alarms::set(&self.desk.alarms, |alarms| &mut alarms.silence, None);
     }
 
     fn hand_over(&mut self) -> Result<(), End> {
@@ -243,11 +243,7 @@ impl<'d> Session<'d> {
             let lasting = self.desk.silence.listened(passed);
             let silence =
                 lasting.map(|seconds| say("ingest.mqtt.silence", &[("seconds", &seconds)]));
-            self.desk.alarms.send_if_modified(|alarms| {
-                let changed = alarms.silence != silence;
-                alarms.silence = silence;
-                changed
-            });
+            Alarms::set(&self.desk.alarms, |alarms| &mut alarms.silence, silence);
         }
         if !self.held
             && self.connected.is_some_and(|since| now.duration_since(since) >= HOLDS_AFTER)

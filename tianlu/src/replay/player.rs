@@ -21,7 +21,10 @@ use crate::playback::progress::Progress;
 /// Site in the topic of a row that names none.
 const SITE: &str = "default";
 /// Nobody can try a letter of a file replay again, so none stays open.
-const LIMITS: Limits = Limits { letters: LetterLimits { bytes_max: 0, device_bytes_max: 0 } };
+const LIMITS: Limits = Limits {
+    letters: LetterLimits { bytes_max: 0, device_bytes_max: 0 },
+    devices_max: Limits::DEVICES_MAX,
+};
 
 /// Plays all rows; returns the counts.
 pub(super) fn play(
