@@ -9,16 +9,17 @@ use telemetry::reading::Element;
 use crate::account::Reason;
 use crate::config::ActiveConfig;
 use crate::core::Pipeline;
-use crate::intake::{TENANT, profile_for};
+use crate::intake::{Again, TENANT, profile_for};
 use crate::letter::{Letter, Subject};
 use crate::outbox::{EntryKind, OutboxRecord};
-use crate::record::{Redrive, Rejected, RejectedPoint, Uplink};
+use crate::record::{Origin, Redrive, Rejected, RejectedPoint, Uplink};
 
 impl Pipeline {
     /// Notes the points that the store refused.
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
         let config = self.config.clone();
         let mut sent = Sent::default();
+        let mut origin: Arc<Origin> = Arc::default();
         for point in &rejected.points {
             // After a crash between this record and its cursor the store refuses the same points again.
             if self.letters.has_point((point.position, point.index)) {
@@ -30,6 +31,10 @@ impl Pipeline {
                 Some(config) => sent.whose(config, point),
                 None => ("", "", false),
             };
+            // Points of a batch bring the same uplink each.
+            if *origin != point.origin {
+                origin = Arc::new(point.origin.clone());
+            }
             let letter = Letter {
                 key: self.next_letter_key(),
                 subject: Subject::Point,
@@ -40,7 +45,7 @@ impl Pipeline {
                 detail: point.detail.clone(),
                 tenant: tenant.to_owned(),
                 device: device.to_owned(),
-                origin: Arc::new(point.origin.clone()),
+                origin: Arc::clone(&origin),
             };
             self.file(letter, (EntryKind::StoreLetter, false), out);
         }
@@ -61,7 +66,8 @@ impl Pipeline {
             Subject::Uplink => self.account.uplinks_redriven += 1,
             Subject::Reading | Subject::Point => self.account.readings_redriven += 1,
         }
-        self.work(&uplink, Some(letter.subject), letter.redrive_element(), out);
+        let Letter { subject, element, is_batch, .. } = letter;
+        self.work(&uplink, Some(Again { subject, element, is_batch }), out);
     }
 }
 

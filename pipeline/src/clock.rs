@@ -31,14 +31,16 @@ impl Clocks {
             if clock.is_live {
                 clock.live_ms = clock.live_ms.saturating_add(tick.elapsed_ms);
             }
-            // A tick names every source there is: nobody is heard over one that is gone.
-            clock.is_live = false;
         }
         let live = |state: &SourceState| state.connected && state.caught_up;
+        let all = !tick.sources.is_empty() && tick.sources.iter().all(live);
+        // A tick names every source there is. Whoever was heard over one that is gone has to come over another: a
+        // device that did not survive the move is silent.
+        self.clocks.iter_mut().for_each(|clock| clock.is_live = all);
         for state in &tick.sources {
             self.set(usize::from(state.source) + 1, live(state));
         }
-        self.set(0, !tick.sources.is_empty() && tick.sources.iter().all(live));
+        self.set(0, all);
     }
 
     fn set(&mut self, clock: usize, is_live: bool) {
@@ -81,11 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_a_source_that_is_gone_stands_still() {
+    fn the_clock_of_a_source_that_is_gone_runs_while_all_others_do() {
         let mut clocks = Clocks::default();
-        clocks.tick(&tick(0, &[(true, true), (true, true)]));
+        clocks.tick(&tick(0, &[(true, true), (true, true), (true, true)]));
+        for states in [[(true, true), (true, true)], [(false, true), (true, true)]] {
+            clocks.tick(&tick(1000, &states));
+        }
+        clocks.tick(&tick(1000, &[]));
         clocks.tick(&tick(1000, &[(true, true)]));
-        clocks.tick(&tick(1000, &[(true, true)]));
-        assert_eq!([clocks.live_ms(0), clocks.live_ms(1), clocks.live_ms(2)], [2000, 2000, 1000]);
+        let live = [0, 1, 2, 3].map(|clock| clocks.live_ms(clock));
+        assert_eq!(live, [2000, 2000, 3000, 2000]);
     }
 }

@@ -274,8 +274,10 @@ impl Pipeline {
         self.shards.get(place.0)?.get(place.1)
     }
 
-    /// Returns whether there are as many states of devices as there may be.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Returns whether there are as many states of devices as there may be: only those that the registry names get a
+    /// further one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         let devices: usize = self.shards.iter().map(|shard| shard.devices.len()).sum();
         devices >= self.devices_max
     }

@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a ActiveConfig,
     pub(crate) uplink: &'a Uplink<'a>,
     /// What is being tried again, if anything.
-    pub(crate) redrive: Option<Subject>,
+    pub(crate) redrive: Option<Again>,
     pub(crate) profile: u16,
     pub(crate) tenant: &'a str,
     pub(crate) site: Option<&'a str>,
@@ -38,6 +38,15 @@ pub(crate) struct Context<'a> {
     pub(crate) origin: Option<Arc<Origin>>,
 }
 
+/// What a letter stood for that is being tried again. Should it be set aside once more, its new letter stands for the
+/// same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Again {
+    pub(crate) subject: Subject,
+    pub(crate) element: u32,
+    pub(crate) is_batch: bool,
+}
+
 /// Why something is set aside, and in whose name.
 pub(crate) struct Fault<'a> {
     pub(crate) reason: Reason,
@@ -48,7 +57,12 @@ pub(crate) struct Fault<'a> {
 impl Context<'_> {
     /// Returns whether a reading's entry counts as one that had been counted before.
     pub(crate) fn is_redriven(&self) -> bool {
-        matches!(self.redrive, Some(Subject::Reading | Subject::Point))
+        self.redrive.is_some_and(|again| again.subject != Subject::Uplink)
+    }
+
+    /// Returns whether a point is tried again that the store refused: it is not there, whatever is remembered of it.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.redrive.is_some_and(|again| again.subject == Subject::Point)
     }
 
     /// Returns the slot of a property of the profile in its measurement.
@@ -75,7 +89,7 @@ fn origin_of(uplink: &Uplink<'_>) -> Origin {
 impl Pipeline {
     /// Takes an uplink in.
     pub(crate) fn take_uplink(&mut self, uplink: &Uplink<'_>, out: &mut OutboxRecord) {
-        self.work(uplink, None, None, out);
+        self.work(uplink, None, out);
     }
 
     /// Takes a reading of recorded data in.
@@ -97,7 +111,6 @@ impl Pipeline {
         self.take_elements(
             &mut ctx,
             Decoded { elements: vec![recorded.element], is_batch: false },
-            None,
             out,
         );
     }
@@ -106,8 +119,7 @@ impl Pipeline {
     pub(crate) fn work(
         &mut self,
         uplink: &Uplink<'_>,
-        redrive: Option<Subject>,
-        only: Option<u32>,
+        redrive: Option<Again>,
         out: &mut OutboxRecord,
     ) {
         let Some(config) = self.config.clone() else {
@@ -123,7 +135,7 @@ impl Pipeline {
         let fault = match self.decode(&config, uplink) {
             Ok((mut ctx, decoded)) => {
                 ctx.redrive = redrive;
-                self.take_elements(&mut ctx, decoded, only, out);
+                self.take_elements(&mut ctx, decoded, out);
                 return;
             }
             Err(fault) => fault,
@@ -191,11 +203,10 @@ impl Pipeline {
         &mut self,
         ctx: &mut Context<'_>,
         mut decoded: Decoded,
-        only: Option<u32>,
         out: &mut OutboxRecord,
     ) {
-        if ctx.is_redriven() {
-            self.redrive_element(ctx, decoded, only.unwrap_or(0), out);
+        if let Some(again) = ctx.redrive.filter(|_| ctx.is_redriven()) {
+            self.redrive_element(ctx, decoded, again.element, out);
             return;
         }
         self.account.uplinks_decoded += 1;
@@ -244,41 +255,44 @@ impl Pipeline {
         }
     }
 
-    /// Sets a whole uplink aside. Of a letter that stood for a reading, the reading.
+    /// Sets a whole uplink aside. Of a letter that stood for a reading or a point, that.
     fn set_uplink_aside(
         &mut self,
         uplink: &Uplink<'_>,
-        redrive: Option<Subject>,
+        redrive: Option<Again>,
         (tenant, fault): (&str, Fault<'_>),
         out: &mut OutboxRecord,
     ) {
-        let (subject, kind) = match redrive {
-            None | Some(Subject::Uplink) => {
-                self.account.uplinks_dead.count(fault.reason);
-                (Subject::Uplink, EntryKind::DeadUplink)
-            }
-            Some(Subject::Reading | Subject::Point) => {
-                self.account.readings_dead.count(fault.reason);
-                (Subject::Reading, EntryKind::DeadReading)
-            }
-        };
         let mut origin = origin_of(uplink);
-        if fault.reason == Reason::TooLarge {
+        // What a letter has had whole stays whole: the bound may be raised again.
+        if fault.reason == Reason::TooLarge && redrive.is_none() {
             origin.payload.truncate(PAYLOAD_KEPT_MAX);
         }
+        let whole = Again { subject: Subject::Uplink, element: 0, is_batch: false };
+        let Again { subject, element, is_batch } = redrive.unwrap_or(whole);
+        let kind = match subject {
+            Subject::Uplink => {
+                self.account.uplinks_dead.count(fault.reason);
+                EntryKind::DeadUplink
+            }
+            Subject::Reading | Subject::Point => {
+                self.account.readings_dead.count(fault.reason);
+                EntryKind::DeadReading
+            }
+        };
         let letter = Letter {
             key: self.next_letter_key(),
             subject,
             point: None,
-            element: 0,
-            is_batch: false,
+            element,
+            is_batch,
             reason: fault.reason,
             detail: fault.detail.into(),
             tenant: tenant.to_owned(),
             device: fault.device.to_owned(),
             origin: Arc::new(origin),
         };
-        self.file(letter, (kind, subject == Subject::Reading), out);
+        self.file(letter, (kind, subject != Subject::Uplink), out);
     }
 
     /// Sets one reading aside.
@@ -292,7 +306,7 @@ impl Pipeline {
         self.account.readings_dead.count(fault.reason);
         let letter = Letter {
             key: self.next_letter_key(),
-            subject: Subject::Reading,
+            subject: if ctx.was_refused() { Subject::Point } else { Subject::Reading },
             point: None,
             element: index,
             is_batch: ctx.is_batch,

@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bincode::{Decode, Encode};
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use serde::Serialize;
 use telemetry::time::IngestTime;
 
 use crate::account::Reason;
 use crate::record::Origin;
 
-/// Bounds of the open letters (**P3**). Beyond them the oldest of the same device expires.
+/// Bounds of the open letters (**P3**), each raw uplink counted once. Beyond them the oldest of the same device expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LetterLimits {
     /// Bytes of all open letters.
@@ -79,6 +80,9 @@ struct Line<'a> {
     payload_base64: String,
 }
 
+/// What a letter takes beside its texts: itself, its places in the list and among those of its device.
+const LETTER_BYTES: usize = 384;
+
 /// Most bytes of a payload that a letter keeps.
 pub const PAYLOAD_KEPT_MAX: usize = 64 << 10;
 
@@ -138,9 +142,16 @@ impl Letter {
             payload_base64: String::new(),
         }
     }
-    fn bytes(&self) -> u64 {
-        let text = self.origin.payload.len() + self.origin.topic.len() + self.detail.len() + 128;
-        u64::try_from(text).unwrap_or(u64::MAX)
+
+    /// Returns the bytes of the letter alone, without the raw uplink.
+    fn own_bytes(&self) -> u64 {
+        let texts = self.detail.len() + self.tenant.len() + self.device.len();
+        u64::try_from(texts + LETTER_BYTES).unwrap_or(u64::MAX)
+    }
+
+    /// Returns what tells its raw uplink from others: those of one record that came at the same time are one.
+    fn uplink(&self) -> (u64, i64) {
+        (self.key.0, self.origin.received_at_nanos)
     }
 
     fn owner(&self) -> String {
@@ -167,7 +178,7 @@ pub struct Letters {
     open: BTreeMap<(u64, u32), Letter>,
     /// The refused points among them: a crash may make the store refuse one twice.
     points: BTreeSet<(u64, u32)>,
-    bytes: u64,
+    held: Held,
     of_device: HashMap<String, OfDevice>,
     /// Kept while a copy of the list is being made.
     removed: Option<Removed>,
@@ -183,8 +194,39 @@ struct Removed {
 
 #[derive(Debug, Default)]
 struct OfDevice {
-    bytes: u64,
+    held: Held,
+    /// In order.
     keys: VecDeque<(u64, u32)>,
+}
+
+/// Bytes of letters: of each its own, of those of one uplink the raw uplink once. A gateway that sends ten thousand bad
+/// rows in one message has ten thousand letters, and one payload.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    /// By uplink: its bytes, and how many letters it has.
+    uplinks: HashMap<(u64, i64), (u64, u32)>,
+}
+
+impl Held {
+    fn add(&mut self, letter: &Letter) {
+        let origin = &letter.origin;
+        let raw = || u64::try_from(origin.payload.len() + origin.topic.len()).unwrap_or(u64::MAX);
+        let (raw, letters) = self.uplinks.entry(letter.uplink()).or_insert_with(|| (raw(), 0));
+        self.bytes += letter.own_bytes() + if *letters == 0 { *raw } else { 0 };
+        *letters += 1;
+    }
+
+    fn remove(&mut self, letter: &Letter) {
+        self.bytes -= letter.own_bytes();
+        let Entry::Occupied(mut uplink) = self.uplinks.entry(letter.uplink()) else { return };
+        let (raw, letters) = uplink.get_mut();
+        *letters -= 1;
+        if *letters == 0 {
+            self.bytes -= *raw;
+            uplink.remove();
+        }
+    }
 }
 
 impl Letters {
@@ -196,11 +238,11 @@ impl Letters {
 
     /// Adds a letter; returns how many expired for it.
     pub fn add(&mut self, letter: Letter) -> u64 {
-        let (key, owner, bytes) = (letter.key, letter.owner(), letter.bytes());
-        self.bytes += bytes;
+        let (key, owner) = (letter.key, letter.owner());
+        self.held.add(&letter);
         self.points.extend(letter.point);
         let device = self.of_device.entry(owner.clone()).or_default();
-        device.bytes += bytes;
+        device.held.add(&letter);
         device.keys.push_back(key);
         self.open.insert(key, letter);
         let mut expired = 0;
@@ -214,13 +256,13 @@ impl Letters {
     fn over_bound(&self, owner: &str) -> Option<(u64, u32)> {
         let device = self.of_device.get(owner)?;
         let has_others = device.keys.len() > 1;
-        if self.bytes > self.limits.bytes_max {
+        if self.held.bytes > self.limits.bytes_max {
             // A device with one letter only gives way to nobody older than itself: then the oldest of all goes.
             let oldest = || self.open.keys().next().copied();
             return device.keys.front().copied().filter(|_| has_others).or_else(oldest);
         }
         // One letter alone may be longer than what a device may have; no other device pays for it.
-        let is_over = has_others && device.bytes > self.limits.device_bytes_max;
+        let is_over = has_others && device.held.bytes > self.limits.device_bytes_max;
         device.keys.front().copied().filter(|_| is_over)
     }
 
@@ -237,12 +279,13 @@ impl Letters {
         if let Some(point) = letter.point {
             self.points.remove(&point);
         }
-        let bytes = letter.bytes();
-        self.bytes -= bytes;
+        self.held.remove(&letter);
         let owner = letter.owner();
         if let Some(device) = self.of_device.get_mut(&owner) {
-            device.bytes -= bytes;
-            device.keys.retain(|known| *known != key);
+            device.held.remove(&letter);
+            if let Ok(place) = device.keys.binary_search(&key) {
+                device.keys.remove(place);
+            }
             if device.keys.is_empty() {
                 self.of_device.remove(&owner);
             }
@@ -303,7 +346,7 @@ impl Letters {
     /// Returns the bytes of all open letters.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.held.bytes
     }
 }
 
@@ -356,6 +399,26 @@ mod tests {
         assert_eq!(letters.add(letter(3, "faulty", 1000)), 1);
         let open: Vec<u64> = letters.iter().map(|letter| letter.key.0).collect();
         assert_eq!(open, [1, 3]);
+    }
+
+    /// Guarantees: what letters of one uplink share counts once, and until the last of them is gone.
+    #[test]
+    fn letters_of_one_uplink_share_its_bytes() {
+        let mut letters =
+            Letters::new(LetterLimits { bytes_max: 50_000, device_bytes_max: 50_000 });
+        let of_element = |number| Letter { key: (7, number), ..letter(7, "d", 10_000) };
+        assert_eq!((0..100).map(|number| letters.add(of_element(number))).sum::<u64>(), 0);
+        let whole = letters.bytes();
+        assert!((10_000..50_000).contains(&whole), "{whole}");
+        // The oldest of all give way to another device's uplink: each frees its own bytes alone.
+        let expired = letters.add(letter(8, "e", 10_000));
+        assert_eq!((expired, letters.bytes()), (25, whole + 10_392 - 25 * 392));
+        for number in 0..100 {
+            letters.close(&format!("7-{number}"));
+        }
+        letters.close("8-0");
+        assert_eq!((letters.bytes(), letters.len(), letters.of_device.len()), (0, 0, 0));
+        assert!(letters.held.uplinks.is_empty());
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::config::UnknownDevice;
 use crate::core::Pipeline;
 use crate::device::{Device, NO_MEASUREMENT, NOT_ARMED, device_hash};
 use crate::intake::{Context, Fault, SITE, marker};
-use crate::letter::Subject;
 use crate::newest::Draft;
 use crate::outbox::{EntryKind, OutboxRecord};
 use crate::repeat::{Fate, timed_fate, untimed_fate};
@@ -90,8 +89,7 @@ impl Pipeline {
                     one.value.is_some() || is_known != Some(true)
                 });
                 // What the store refused is not there, so it is told whole.
-                let is_there = ctx.redrive != Some(Subject::Point);
-                let told = if is_there { known.as_slice() } else { &[] };
+                let told = if ctx.was_refused() { &[] } else { known.as_slice() };
                 self.keep(ctx, &owner, (index, reading, stamp, told), out);
             }
         }
@@ -169,7 +167,7 @@ impl Pipeline {
             .filter_map(|one| Some((ctx.slot(one.property)?, one.value.as_ref()?)));
         seen.take(slots, valued);
         let most = ctx.config.identity_memory;
-        let replaces = ctx.redrive == Some(Subject::Point);
+        let replaces = ctx.was_refused();
         let fate = match self.device_mut(owner.place) {
             Some(device) if stamp.flag.is_none() => {
                 timed_fate(device, stamp.at_nanos, &seen, (most, replaces))
@@ -214,7 +212,7 @@ impl Pipeline {
             });
         }
         // What the store refused had been judged when it came.
-        if ctx.redrive != Some(Subject::Point) {
+        if !ctx.was_refused() {
             let seen = (index, EventTime::from_nanos(stamp.at_nanos), values.as_slice());
             if ctx.alerts_wait {
                 let mut alerts = std::mem::take(&mut self.scratch.alerts);

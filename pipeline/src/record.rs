@@ -181,7 +181,7 @@ pub struct RejectedPoint {
 }
 
 /// The raw uplink behind a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Origin {
     /// The source, by its place in the configuration.
     pub source: u16,

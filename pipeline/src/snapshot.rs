@@ -3,7 +3,7 @@
 //! | bytes | field |
 //! |---|---|
 //! | 4 | `TLSN` |
-//! | 1 | version, 2 |
+//! | 1 | version, 3 |
 //! | .. | blocks: head, common, resolved alerts, dead letters, devices shard by shard, end |
 //!
 //! | bytes of a block | field |
@@ -12,6 +12,8 @@
 //! | 4 | length of the body |
 //! | 8 | XXH3 of the body |
 //! | .. | body |
+//!
+//! A dead letter whose raw uplink is that of the letter before it comes without it.
 //!
 //! A block ends with the first item that brings it to 128 KiB, so that its bytes depend on the state alone. A
 //! snapshot of the same records has the same bytes for the same number of shards. The alerts that stand are with
@@ -31,6 +33,7 @@ use bincode::{Decode, Encode};
 use crate::account::Account;
 use crate::clock::Clocks;
 use crate::core::Pipeline;
+use crate::letter::Letter;
 
 pub use self::copy::{Copied, Copying};
 pub use self::restore::{Part, Restoring};
@@ -69,6 +72,14 @@ struct Common {
     now: i64,
 }
 
+/// A dead letter as it stands in a snapshot.
+#[derive(Debug, Encode, Decode)]
+struct WrittenLetter {
+    letter: Letter,
+    /// Its raw uplink is that of the letter before, and empty here.
+    shares: bool,
+}
+
 impl Pipeline {
     /// Returns what a snapshot of this state says of itself.
     #[must_use]
@@ -98,7 +109,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::account::Reason;
     use crate::core::{ConfigSource, Limits};
+    use crate::letter::Subject;
+    use crate::record::Origin;
 
     struct NoConfig;
 
@@ -140,6 +154,76 @@ mod tests {
         let mut bytes = whole.get(..end).unwrap().to_vec();
         block::put(&mut bytes, block::Kind::Devices, &body);
         bytes.extend_from_slice(whole.get(end..).unwrap());
+        assert_eq!(restore(&bytes).err(), Some(SnapshotError::Unreadable));
+    }
+
+    /// A pipeline with three letters, the first two of one uplink.
+    fn with_letters() -> Pipeline {
+        let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
+        pipeline.position = 2;
+        let origin =
+            |at| Origin { received_at_nanos: at, payload: vec![7; 1000], ..Origin::default() };
+        let shared = Arc::new(origin(1));
+        for (key, origin) in [((1, 0), &shared), ((1, 1), &shared), ((2, 0), &Arc::new(origin(2)))]
+        {
+            pipeline.letters.add(Letter {
+                key,
+                subject: Subject::Reading,
+                point: None,
+                element: key.1,
+                is_batch: true,
+                reason: Reason::BadElement,
+                detail: "x".to_owned(),
+                tenant: "t".to_owned(),
+                device: "d".to_owned(),
+                origin: Arc::clone(origin),
+            });
+        }
+        pipeline
+    }
+
+    #[test]
+    fn letters_of_one_uplink_come_with_its_bytes_once() {
+        let pipeline = with_letters();
+        let bytes = pipeline.snapshot();
+        assert!((2000..2300).contains(&bytes.len()), "{}", bytes.len());
+        let restored = restore(&bytes).unwrap();
+        assert!(restored.letters().iter().eq(pipeline.letters().iter()));
+        assert_eq!(restored.letters().bytes(), pipeline.letters().bytes());
+        assert_eq!(restored.snapshot(), bytes);
+    }
+
+    /// Writes the blocks of a snapshot anew, with other letters.
+    fn rewritten(magic: &[u8], whole: &[u8], letters: &[u8]) -> Vec<u8> {
+        let mut out = magic.to_vec();
+        let mut rest = whole.get(magic.len()..).unwrap();
+        while let Some(block) = block::Block::take(&mut rest) {
+            let is_letters = block.kind == block::Kind::Letters;
+            block::put(
+                &mut out,
+                block.kind,
+                if is_letters { letters } else { block.body().unwrap() },
+            );
+        }
+        out
+    }
+
+    #[test]
+    fn a_snapshot_of_the_version_before_is_read() {
+        let pipeline = with_letters();
+        let (whole, mut letters) = (pipeline.snapshot(), Vec::new());
+        pipeline.letters().iter().for_each(|letter| block::encode(letter, &mut letters));
+        let restored = restore(&rewritten(block::MAGIC_2, &whole, &letters)).unwrap();
+        assert_eq!(restored.snapshot(), whole);
+    }
+
+    #[test]
+    fn a_letter_that_shares_with_none_is_unreadable() {
+        let pipeline = with_letters();
+        let letter = pipeline.letters().iter().next().unwrap().clone();
+        let (whole, mut letters) = (pipeline.snapshot(), Vec::new());
+        block::encode(WrittenLetter { letter, shares: true }, &mut letters);
+        let bytes = rewritten(block::MAGIC, &whole, &letters);
         assert_eq!(restore(&bytes).err(), Some(SnapshotError::Unreadable));
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use pipeline::config::{Route, SourceFile, UnknownDevice};
+use pipeline::letter::Letter;
 use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
 use pipeline::record::{
     ConfigActivated, Origin, Record, Redrive, Rejected, RejectedPoint, SourceState, Tick, Uplink,
@@ -218,10 +219,22 @@ impl Rig {
 
     /// Tries the open letters again, the oldest first; returns the points.
     fn redrive(&mut self) -> Vec<String> {
+        self.redrive_as(None)
+    }
+
+    /// As [`Rig::redrive`], with another payload than the letters have.
+    fn redrive_as(&mut self, payload: Option<&str>) -> Vec<String> {
+        let origin = |letter: &Letter| {
+            let origin = (*letter.origin).clone();
+            payload.map_or(origin.clone(), |payload| Origin {
+                payload: payload.as_bytes().to_vec(),
+                full_len: payload.len() as u64,
+                ..origin
+            })
+        };
         let letters = self.pipeline.letters().iter();
-        let letters: Vec<_> = letters
-            .map(|letter| (letter.id(), letter.redrive_element(), (*letter.origin).clone()))
-            .collect();
+        let letters: Vec<_> =
+            letters.map(|letter| (letter.id(), letter.redrive_element(), origin(letter))).collect();
         let mut points = Vec::new();
         for (letter, element, origin) in letters {
             let at_nanos = self.at_nanos();
@@ -404,6 +417,69 @@ fn what_the_store_refused_is_told_whole() {
     rig.apply(&Record::Redrive(Redrive { at_nanos, letter, element: Some(0), origin }));
     let point = &rig.points()[0];
     assert!(point.contains("moisture=0.1") && point.contains(r#"state="ok""#), "{point}");
+}
+
+/// Scenario: the store refuses a point, and points of a batch; they are tried again with a payload that nobody can
+/// read, and with the right one after it.
+/// Guarantees: a letter that fails again stands for the same, and nothing is lost on the way.
+#[test]
+fn what_fails_again_stands_for_the_same() {
+    let mut rig = Rig::new(&[]);
+    for (topic, payload, count) in [
+        ("up/east/d1", r#"{"s":"ok","m":0.3,"seq":7}"#, 1),
+        ("gw/g1", r#"[{"d":"a","m":0.1},{"d":"b","m":0.2},{"d":"a","m":0.3}]"#, 3),
+    ] {
+        let origin = rig.uplink(topic, payload);
+        let points = rig.points();
+        rig.refuse(count, &origin);
+        assert_eq!(rig.redrive_as(Some("no JSON")), [""; 0]);
+        let again = rig.redrive_as(Some(payload));
+        // A newer value of its device has come meanwhile.
+        let in_time = again.iter().map(|point| point.replace(r#",moisture_flag="late""#, ""));
+        assert_eq!(in_time.collect::<Vec<_>>(), points);
+        assert!(rig.pipeline.letters().is_empty() && rig.pipeline.account().balances());
+    }
+}
+
+/// Scenario: a letter is tried again while its payload is larger than may be.
+/// Guarantees: the payload stays whole, so that it can be taken once the bound is raised.
+#[test]
+fn what_is_too_large_when_it_is_tried_again_stays_whole() {
+    let mut rig = Rig::new(&[]);
+    rig.uplink("up/east/d1", "no JSON");
+    let large = format!(r#"{{"s":"ok"{}}}"#, " ".repeat(1 << 20));
+    rig.redrive_as(Some(&large));
+    let letter = rig.pipeline.letters().iter().next().unwrap();
+    assert_eq!((letter.reason, letter.origin.payload.len()), (Reason::TooLarge, large.len()));
+}
+
+/// Scenario: a device is heard over one source of two, which a new configuration has no more.
+/// Guarantees: it is told silent, unless it comes over another.
+#[test]
+fn a_device_that_did_not_move_to_another_source_is_silent() {
+    let mut rig = Rig::new(&["quiet"]);
+    let both = |source| SourceState { source, connected: true, caught_up: true };
+    let (at_nanos, sources) = (rig.at_nanos(), vec![both(0), both(1)]);
+    rig.apply(&Record::Tick(Tick { at_nanos, elapsed_ms: 0, sources }));
+    for device in ["stays", "moves"] {
+        let payload = format!(r#"{{"ts":{START},"s":"ok"}}"#);
+        rig.apply(&Record::Uplink(Uplink {
+            source: 1,
+            received_at: IngestTime::from_nanos(rig.at_nanos()),
+            topic: &format!("up/east/{device}"),
+            payload: payload.as_bytes(),
+            full_len: payload.len() as u64,
+        }));
+    }
+    rig.pass(1);
+    let mut alerts = Vec::new();
+    for minute in 1..5 {
+        let payload = format!(r#"{{"ts":{},"s":"ok"}}"#, START + minute * 60);
+        rig.uplink("up/east/moves", &payload);
+        alerts.extend(rig.pass(1));
+    }
+    let silent: Vec<_> = alerts.iter().map(|alert| alert["device"].as_str().unwrap()).collect();
+    assert_eq!(silent, ["stays"]);
 }
 
 /// Scenario: a device falls silent in two measurements within one tick; with a restart before it or without.

@@ -31,7 +31,7 @@ path = "m"
 unit = "m3/m3"
 "#;
 
-fn results(profile: &str, topic: &str, payload: &[u8]) -> OutboxRecord {
+fn results(profile: &str, topic: &str, payload: &[u8]) -> (OutboxRecord, Pipeline) {
     let file = SourceFile { name: "gateway.toml".to_owned(), text: profile.to_owned() };
     let bundle = Bundle {
         profiles: vec![file],
@@ -61,7 +61,7 @@ fn results(profile: &str, topic: &str, payload: &[u8]) -> OutboxRecord {
         let (kind, bytes) = (record.kind().code(), record.encode());
         pipeline.apply(head, kind, &bytes, &config, &mut out).unwrap();
     }
-    out
+    (out, pipeline)
 }
 
 /// Scenario: a batch of 300 KB whose elements are nearly all bad, one with as many elements as may be, and such a one
@@ -81,7 +81,12 @@ fn many_bad_elements_leave_room_for_the_good_ones() {
         let element = format!(r#""{filler}","#);
         let good = format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000);
         let payload = format!(r#"{{"readings":[{}{good}]}}"#, element.repeat(bad));
-        let out = results(BATCH, topic, payload.as_bytes());
+        let (out, pipeline) = results(BATCH, topic, payload.as_bytes());
+        assert_eq!((pipeline.letters().len(), pipeline.account().letters_expired), (bad, 0));
+        // What they share is there once.
+        let (snapshot, open) = (pipeline.snapshot().len(), pipeline.letters().bytes());
+        let most = 2 * payload.len() + 1_200 * bad;
+        assert!(snapshot < most && open < most as u64, "{snapshot} and {open} bytes");
         assert!(out.bytes().len() < SEGMENT, "{bad} bad elements make {}", out.bytes().len());
         let kinds: Vec<EntryKind> =
             Entries::of(out.bytes()).unwrap().map(|entry| entry.kind).collect();
@@ -105,12 +110,14 @@ fn results_that_no_segment_holds_are_set_aside() {
         .map(|n| format!(r#"{{"d":"d1","ts":{},"m":0.3}}"#, START / 1_000_000_000 - n))
         .collect();
     let payload = format!(r#"{{"readings":[{}]}}"#, elements.join(","));
-    let out = results(&profile, "default/s1/g1", payload.as_bytes());
+    let (out, pipeline) = results(&profile, "default/s1/g1", payload.as_bytes());
     assert!(out.bytes().len() < SEGMENT, "{}", out.bytes().len());
     let entries = || Entries::of(out.bytes()).unwrap();
     let count = |kind| entries().filter(|entry| entry.kind == kind).count();
     let (points, letters) = (count(EntryKind::Point), count(EntryKind::DeadReading));
     assert_eq!(points + letters, 10_000);
     assert!(points > 1_000 && letters > 1_000, "{points} points, {letters} letters");
+    // Each can be tried again.
+    assert_eq!((pipeline.letters().len(), pipeline.account().letters_expired), (letters, 0));
     assert!(entries().zip(0..).all(|(entry, element)| entry.element == element));
 }

@@ -50,8 +50,9 @@ pub use link::install_tls_provider;
 pub use outcome::{Outcome, RejectReason, Rejected};
 pub use readiness::Readiness;
 
-/// Longest wait that a `Retry-After` may ask for.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+/// Longest wait that a `Retry-After` may ask for: that of the back-off, since until a write succeeds the store counts
+/// as away, however well it is again.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How often a halted writer tries whether a person has repaired the cause.
 pub const HALT_PROBE: Duration = Duration::from_secs(3);
 /// Most requests that look for the points of one batch that are not taken.

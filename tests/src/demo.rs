@@ -68,9 +68,9 @@ impl Demo {
         log.lines().filter(is_alert).map(str::to_owned).collect()
     }
 
-    /// Presses Ctrl-C and waits for the end.
+    /// Presses Ctrl-C and waits for the end; what was not told yet is told on the way.
     #[must_use]
-    pub fn interrupt(mut self) -> ExitStatus {
+    pub fn interrupt(&mut self) -> ExitStatus {
         self.process.signal(Signal::INT);
         until("the demo to end after Ctrl-C", DRAIN, || self.process.exited())
     }

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::http::{self, Call, Message};
-use crate::place::free_port;
 
 /// What happens to a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +54,8 @@ impl FaultProxy {
     /// Starts one in front of `target` (`127.0.0.1:port`).
     #[must_use]
     pub fn start(target: &str) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             target: target.to_owned(),
             fault: Mutex::new(Fault::Pass),

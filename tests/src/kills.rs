@@ -120,9 +120,10 @@ impl Plan {
         let samples = watch.end();
         let audit = services.audit(&service, &fleets);
         let panics = service.log().matches("panicked at").count();
+        let has_ended = service.terminate().success();
+        // After its end: a running service may be writing the snapshot of the minute.
         let is_half = |name: &String| name.ends_with(".tmp");
         let left_behind = services.snapshots().into_iter().filter(is_half).count();
-        let has_ended = service.terminate().success();
         let Run { killed, under_load, in_snapshot, ended, restarts, .. } = run;
         Some(Outcome {
             seed: self.seed,

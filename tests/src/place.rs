@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// First port handed out; the range lies below the one the kernel takes for outgoing connections.
+/// First port handed out; the range lies below the one the kernel takes for outgoing connections, and above those that
+/// the tests of `ingest` and `store` count in (16,000 to 19,999).
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 12_000;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);

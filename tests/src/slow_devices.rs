@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::mqtt::{Connection, PUBACK, publish};
 use crate::publisher::Message;
 use crate::wait::pass;
@@ -24,6 +26,14 @@ struct Device {
 
 /// How long a device waits before it connects again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
+
+/// Raises this process's limit of open files as far as it may: a thousand connections need more than the usual 1024.
+/// Children that start later inherit it.
+pub fn allow_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("a process may raise its limit up to the maximum");
+}
 
 /// Publishes the messages of each device at QoS 1, one in flight each, until all are acknowledged; devices connect
 /// again where the other side goes away, and send again what was not acknowledged.

@@ -54,11 +54,13 @@ fn a_jump_of_three_days_either_way_loses_nothing_and_alarms_nobody() {
             let new = log.get(before..).unwrap_or_default();
             new.lines().any(|line| line.contains("clock") && line.contains(named)).then_some(())
         });
-        let (answer, is_wrong) = (service.get("/readyz"), !apart.is_empty());
-        assert_eq!(answer.status(), 200, "{by}: the service goes on");
+        // It goes on; that broker or store are away for a moment is another matter.
+        let answer = until(&format!("/readyz to answer 200 at {by}"), IN_TIME, || {
+            service.try_get("/readyz").filter(|answer| answer.status() == 200)
+        });
         let notes = answer.json()["notes"].as_array().cloned().unwrap_or_default();
         let is_noted = notes.iter().any(|note| note["part"] == "clock");
-        assert_eq!(is_noted, is_wrong, "{by}: {}", answer.text());
+        assert_eq!(is_noted, !apart.is_empty(), "{by}: {}", answer.text());
     }
     report(&mut samples);
     let balance = service.settle(u64::try_from(samples.len()).unwrap(), IN_TIME);

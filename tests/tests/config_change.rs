@@ -10,13 +10,15 @@ use proof::mosquitto::Mosquitto;
 use proof::publisher::Publisher;
 use proof::sample::Sample;
 use proof::tianlu::{Tianlu, run_with};
-use proof::wait::now_ms;
+use proof::wait::{now_ms, until};
 use proof::webhook::Webhook;
 use proof::work::{DRY, Work};
 use serde_json::Value;
 
 const SHORTLY: Duration = Duration::from_secs(20);
 const IN_TIME: Duration = Duration::from_mins(1);
+/// Deliveries that the queue of the webhook has recorded.
+const DELIVERED: &str = "tianlu_notifications_total{kind=\"webhook\",outcome=\"delivered\"}";
 
 const BEFORE: &str =
     "tenant,device,profile,site,lat,lon,region,name,group\nt1,d1,,north,,,,,\nt1,d2,,north,,,,,\n";
@@ -51,6 +53,10 @@ fn a_change_takes_effect_at_its_own_position() {
     publish(&broker, &[("d1", at, 110), ("d2", at, 150)]);
     let raised = hook.wait(1, SHORTLY)[0].request.json();
     service.settle(2, SHORTLY);
+    // A delivery that is not recorded before the kill is made once more after it.
+    until("the delivery to be recorded", SHORTLY, || {
+        (service.metric(DELIVERED) >= 1.0).then_some(())
+    });
     service.kill9();
 
     work.write("rules/soil-dry.toml", &DRY.replace("< 0.12", "< 0.2").replace("> 0.15", "> 0.3"));

@@ -283,7 +283,9 @@ fn mosquitto_lets_a_device_in_as_itself() {
     assert!(!publish(&["-u", "probe-1", "-P", "wrong"], "probe-1").status.success());
     drop(publish(&["-u", "probe-1", "-P", &device], "probe-2"));
     assert!(publish(&["-u", "probe-1", "-P", &device], "probe-1").status.success());
-    let found = client("mosquitto_sub", &[&tianlu[..], &session, &["-W", "3"]].concat());
+    // Had the message under the other's name been taken, it would come first.
+    let first = ["-C", "1", "-W", "30"];
+    let found = client("mosquitto_sub", &[&tianlu[..], &session, &first].concat());
     assert_eq!(String::from_utf8_lossy(&found.stdout), "probe-1\n");
     broker.stop(Duration::from_secs(10));
 }

@@ -16,8 +16,9 @@ use tempfile::TempDir;
 
 /// How long the page may take to come up on a busy machine.
 const PAGE: Duration = Duration::from_secs(30);
-/// What an alert may take from its cause to the eye.
-const SIGHT_MS: i64 = 2_000;
+/// What an alert may take from its cause to the eye on a busy machine: less than the 15 s after which the page asks for
+/// alerts by itself.
+const SIGHT_MS: i64 = 10_000;
 /// Reconnecting: the longest pause between two tries (10 s), and the start of the service.
 const BACK: Duration = Duration::from_secs(60);
 
@@ -231,13 +232,15 @@ fn try_switches(browser: &mut Browser, base: &str) {
         browser.eval("localStorage.getItem('tianlu.lang') + localStorage.getItem('tianlu.theme')"),
         "endark"
     );
-    browser.eval("location.reload()");
+    browser.eval("window.old = true; location.reload()");
+    browser.wait("!window.old && document.readyState === 'complete'", PAGE);
     browser.wait_text("#alerts h2", "Alerts", PAGE);
 }
 
 /// Scenario: a page that stays open: a dry reading, a device nobody knew, the service away and back.
-/// Guarantees: the alert is seen within two seconds of its reading; the new device appears by itself; the page says
-/// that the server is away, and goes on where it stopped, with what came in between, without being loaded again.
+/// Guarantees: the alert is seen within ten seconds of its reading, by the feed (what it took is printed); the new
+/// device appears by itself; the page says that the server is away, and goes on where it stopped, with what came in
+/// between, without being loaded again.
 #[test]
 fn the_page_stays_live_through_news_and_restarts() {
     let Some(mut scene) = Scene::set("") else { return };
@@ -270,7 +273,9 @@ fn the_page_stays_live_through_news_and_restarts() {
     browser.wait("![...document.querySelectorAll('#alerts-body li:not(.over)')].some((one) => one.textContent.includes('East Slope'))", BACK);
     browser.wait("document.querySelector('#away').hidden", BACK);
     assert_eq!(browser.eval("window.isTheSame"), true, "the page was loaded again");
-    let policy = browser.problems().into_iter().filter(|one| !one.contains("net::ERR_"));
+    // While it stops and while it recovers the service answers with 503.
+    let is_away = |one: &String| one.contains("net::ERR_") || one.contains("status of 503");
+    let policy = browser.problems().into_iter().filter(|one| !is_away(one));
     assert_eq!(policy.collect::<Vec<_>>(), Vec::<String>::new(), "only that the server was away");
     assert!(service.terminate().success());
 }

@@ -180,6 +180,12 @@ fn errors_of_the_store_are_waited_out() {
                 proof::wait::until("the write to be given up", IN_TIME, || {
                     (service.metric(RETRIES) > given_up).then_some(())
                 });
+                if let Fault::Answer { retry_after: Some(_), .. } = fault {
+                    // Two gaps are judged; a write that passes is followed by the next at once.
+                    proof::wait::until("three writes", IN_TIME, || {
+                        (proxy.writes().len() >= written + 3).then_some(())
+                    });
+                }
                 proxy.fault(Fault::Pass);
             }
             Fault::TooLargeAbove(_) => {

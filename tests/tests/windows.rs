@@ -58,7 +58,7 @@ fn a_receive_maximum_of_a_thousand_has_no_such_ceiling() {
     else {
         return;
     };
-    let work = Work::new().mqtt(&broker.url()).influx(&influx);
+    let work = Work::new().data(INTERVAL).mqtt(&broker.url()).influx(&influx);
     // A backlog in the session, so that the broker is never what is waited for.
     assert!(Tianlu::ready(&work).terminate().success());
     let samples = fleet("wide", 100, 200, now_ms() - 3_600_000);

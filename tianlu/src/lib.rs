@@ -21,6 +21,7 @@ pub mod deadletters;
 pub mod demo;
 pub mod doctor;
 pub mod load;
+mod open_files;
 pub mod out;
 pub mod packs;
 mod playback;

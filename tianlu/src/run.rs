@@ -1,5 +1,6 @@
 //! `run`: the service, from the checked configuration to its orderly end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,16 +31,19 @@ use crate::config::{
     Config, Layers, Listener, Mqtt, Notifier, NotifierTarget, Store, UnknownDevices,
 };
 use crate::load::{Loaded, SourceKind, load};
-use crate::{check, out};
+use crate::{check, open_files, out};
 
-/// Input that stays away this long is an alarm: no farm or road of ours is silent for a quarter of an hour.
-const SILENCE_AFTER: Duration = Duration::from_mins(15);
+/// Input that stays away for less is never an alarm.
+const SILENCE_AFTER_MIN: Duration = Duration::from_mins(15);
+/// Reports of the rarest kind of device that may stay away: where stations report each hour, nothing may come for that
+/// long, and one report may be missing.
+const REPORTS_MISSING: u32 = 3;
 
 /// Runs the service until it is told to stop. `layers` are kept for a reload.
 #[must_use]
 pub fn run(loaded: &Loaded, layers: &Layers, lang: Lang) -> ExitCode {
-    let prepared = prepare(loaded);
-    let settings = match prepared {
+    open_files::allow(loaded.config.listener.as_ref().map_or(0, |one| one.max_connections));
+    let settings = match prepare(loaded) {
         Ok(settings) => settings,
         Err(Refused::Problems(problems)) => return check::refuse(&problems, lang),
         Err(Refused::Failed(error)) => return fail(&error, lang),
@@ -172,7 +176,9 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
     let config = &loaded.config;
     let bundle = bundle(loaded);
     let active = ActiveConfig::build(&bundle).map_err(Refused::Problems)?;
-    let sources = config.mqtt.iter().zip(0..).map(|(mqtt, source)| source_of(mqtt, source));
+    let silence_after = silence_after(loaded);
+    let sources = config.mqtt.iter().zip(0..);
+    let sources = sources.map(|(mqtt, source)| source_of(mqtt, source, silence_after));
     let notifiers = config.notifiers.iter().map(|notifier| notifier_of(notifier, config));
     Ok(Settings {
         dir: config.data.dir.clone(),
@@ -185,13 +191,23 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
         listener: config
             .listener
             .as_ref()
-            .map(|listener| listener_of(listener, config))
+            .map(|listener| listener_of(listener, loaded))
             .transpose()?,
         store: store_of(config),
         notifiers: notifiers.collect::<Result<_, _>>().map_err(Refused::Failed)?,
         http: config.http.listen,
         http_token_file: config.http.token_file.as_ref().map(|file| file.path().to_owned()),
     })
+}
+
+/// Returns how long nothing may come: by the longest interval of the profiles that routes and registry name.
+fn silence_after(loaded: &Loaded) -> Duration {
+    let registered = loaded.registry.iter().filter_map(|device| device.profile.as_deref());
+    let routed = loaded.config.uplinks.iter().map(|route| route.profile.as_str());
+    let named: BTreeSet<&str> = registered.chain(routed).collect();
+    let used = loaded.profiles.iter().filter(|profile| named.contains(&*profile.name));
+    let longest = used.map(|profile| profile.interval).max().unwrap_or_default();
+    SILENCE_AFTER_MIN.max(longest.saturating_mul(REPORTS_MISSING))
 }
 
 fn store_of(config: &Config) -> StoreSettings {
@@ -211,13 +227,16 @@ fn store_of(config: &Config) -> StoreSettings {
 }
 
 /// The listener is the last of the sources.
-fn listener_of(listener: &Listener, config: &Config) -> Result<ListenerConfig, Refused> {
+fn listener_of(listener: &Listener, loaded: &Loaded) -> Result<ListenerConfig, Refused> {
+    let config = &loaded.config;
     let source = u16::try_from(config.mqtt.len()).unwrap_or(u16::MAX);
     let patterns = config.uplinks.iter().map(|route| route.pattern.clone()).collect();
     let mut made = ListenerConfig::new(SourceId(source), listener.bind, patterns);
     made.credentials = device_credentials(config).map_err(Refused::Problems)?;
     made.max_connections = listener.max_connections;
-    made.silence_after = Some(SILENCE_AFTER);
+    made.silence_after = Some(silence_after(loaded));
+    // Beside a broker nobody may have moved to it yet.
+    made.silence_from_start = config.mqtt.is_empty();
     made.tls = listener.identity.as_ref().map(|(cert_file, key_file)| ServerTls {
         cert_file: cert_file.clone(),
         key_file: key_file.path().to_owned(),
@@ -281,7 +300,7 @@ fn address(mqtt: &Mqtt) -> Address {
     }
 }
 
-fn source_of(mqtt: &Mqtt, source: u16) -> Result<MqttConfig, String> {
+fn source_of(mqtt: &Mqtt, source: u16, silence_after: Duration) -> Result<MqttConfig, String> {
     let mut config = MqttConfig::new(
         SourceId(source),
         address(mqtt),
@@ -291,7 +310,7 @@ fn source_of(mqtt: &Mqtt, source: u16) -> Result<MqttConfig, String> {
     config.credentials = credentials(mqtt)?;
     config.receive_maximum =
         mqtt.receive_maximum.try_into().map_err(|_| "receive_maximum is 0".to_owned())?;
-    config.silence_after = Some(SILENCE_AFTER);
+    config.silence_after = Some(silence_after);
     if mqtt.protocol == crate::config::Protocol::V311 {
         config.protocol = ingest::mqtt::Protocol::V3;
     }
@@ -351,6 +370,36 @@ mod tests {
         topic = "alerts/red"
     "#;
 
+    /// Guarantees: stations that report each hour are not called silent between two reports.
+    #[test]
+    fn silence_is_measured_by_the_rarest_reports() {
+        let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/profiles");
+        for (profile, registered, minutes) in [
+            ("soil-5in1", "", 45),
+            ("air-station", "", 180),
+            ("water-level", "air-station", 180),
+            ("water-level", "", 15),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("tianlu.toml");
+            let text = format!(
+                "[[uplinks]]\ntopic = \"up/{{device}}\"\nprofile = \"{profile}\"\n[profiles]\ndirs = [{packs:?}]\n[devices]\nregistry = \"devices.csv\"\n[listener]\nbind = \"127.0.0.1:1884\"\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            std::fs::write(
+                dir.path().join("devices.csv"),
+                format!("tenant,device,profile\nt,d,{registered}\n"),
+            )
+            .unwrap();
+            let loaded = load(&file, &Layers::default()).unwrap();
+            assert_eq!(
+                silence_after(&loaded),
+                Duration::from_mins(minutes),
+                "{profile} {registered}"
+            );
+        }
+    }
+
     /// Reads a configuration, and makes its settings while its files are there.
     fn with<T>(mqtt: &str, made: impl FnOnce(&Config) -> T) -> T {
         let dir = tempfile::tempdir().unwrap();
@@ -397,7 +446,10 @@ mod tests {
     #[test]
     fn a_password_alone_is_sent() {
         let made = with("url = \"mqtt://h\"\npassword_file = \"token\"", |config| {
-            (source_of(&config.mqtt[0], 0).unwrap().credentials, targets(config).remove(0).unwrap())
+            (
+                source_of(&config.mqtt[0], 0, SILENCE_AFTER_MIN).unwrap().credentials,
+                targets(config).remove(0).unwrap(),
+            )
         });
         let password = Some(Secret::new(b"hunter2".to_vec()));
         let expected = Some(Credentials { username: None, password });

@@ -1,12 +1,9 @@
 //! Whether a log is damaged, as far as this run has seen.
 
-use std::time::Duration;
-
 use telemetry::text::{Text, say};
 use tokio::time::Instant;
 
-/// How long a damage is told after it was seen last: it is an event, not a state that ends.
-const TOLD_FOR: Duration = Duration::from_secs(3600);
+use crate::engine::event::Event;
 
 /// What the opening of both logs found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,14 +24,17 @@ pub(crate) struct Damage {
     passed_bytes: u64,
     lost_before: u64,
     lost: u64,
-    seen: Option<Instant>,
+    event: Event,
 }
 
 impl Damage {
     /// Begins with the uplinks that the newest snapshot counts as lost, and what the opening found.
     pub(crate) fn known(lost: u64, found: FoundDamage) -> Self {
-        let seen = (found != FoundDamage::default()).then(Instant::now);
-        Self { found, passed_bytes: 0, lost_before: lost, lost, seen }
+        let mut event = Event::default();
+        if found != FoundDamage::default() {
+            event.handle_seen(Instant::now());
+        }
+        Self { found, passed_bytes: 0, lost_before: lost, lost, event }
     }
 
     /// Takes the uplinks that the account counts as lost now, and the damaged bytes that the pipeline passed over: a
@@ -43,14 +43,13 @@ impl Damage {
         if lost > self.lost || passed_bytes > self.passed_bytes {
             self.lost = self.lost.max(lost);
             self.passed_bytes = self.passed_bytes.max(passed_bytes);
-            self.seen = Some(now);
+            self.event.handle_seen(now);
         }
     }
 
     /// Returns what to tell, with its remedy. `None`: nothing, or told long enough.
     pub(crate) fn poll_trouble(&self, now: Instant) -> Option<(Text, Text)> {
-        let since = now.saturating_duration_since(self.seen?);
-        (since < TOLD_FOR).then(|| (self.message(), say("ingest.damage.remedy", &[])))
+        self.event.is_told(now).then(|| (self.message(), say("ingest.damage.remedy", &[])))
     }
 
     fn message(&self) -> Text {
@@ -68,6 +67,8 @@ impl Damage {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -84,7 +85,7 @@ mod tests {
             message.en.contains("2 uplinks") && message.en.contains("900 bytes"),
             "{message:?}"
         );
-        assert_eq!(damage.poll_trouble(later + TOLD_FOR), None);
+        assert_eq!(damage.poll_trouble(later + Duration::from_hours(1)), None);
     }
 
     /// A damaged tick, configuration or refusal is no gap among the uplinks.

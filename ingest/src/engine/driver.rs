@@ -46,6 +46,8 @@ pub struct Cut {
     pub now_nanos: i64,
     /// Totals up to there.
     pub account: Account,
+    /// Whether the table of devices is full.
+    pub is_full: bool,
 }
 
 /// State shared with the driver.
@@ -263,7 +265,8 @@ impl Driver {
         if position < self.shared.cut().position {
             return;
         }
-        self.shared.publish(Cut { position, now_nanos: self.pipeline.now().as_nanos(), account });
+        let (now_nanos, is_full) = (self.pipeline.now().as_nanos(), self.pipeline.is_full());
+        self.shared.publish(Cut { position, now_nanos, account, is_full });
     }
 
     fn answer(&mut self) {

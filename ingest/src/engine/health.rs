@@ -24,6 +24,8 @@ pub enum Part {
     Clock,
     /// A log is damaged: records are lost and counted.
     Damage,
+    /// The table of devices is full: no device gets in that the registry does not name.
+    Devices,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::Disk => "disk",
             Self::Clock => "clock",
             Self::Damage => "damage",
+            Self::Devices => "devices",
         }
     }
 
@@ -52,7 +55,7 @@ impl Part {
             | Self::Journal
             | Self::Recovering
             | Self::Disk => true,
-            Self::Clock | Self::Damage => false,
+            Self::Clock | Self::Damage | Self::Devices => false,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod clock;
 mod damage;
 pub mod desk;
 pub mod driver;
+mod event;
 mod halt;
 pub mod health;
 mod history_sink;

@@ -1,4 +1,5 @@
-//! The alerts about Tianlu itself: no input, store away, a damaged log. No pipeline results: they go to notifiers and API only.
+//! The alerts about Tianlu itself: no input, store away, a damaged log, dead letters that expired, a table of devices
+//! that is full. No pipeline results: they go to notifiers and API only.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -6,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pipeline::Limits;
 use rules::{Alert, AlertState, Severity};
 use telemetry::text::{Text, say};
 use telemetry::time::IngestTime;
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use crate::engine::clock::wall_nanos;
 use crate::engine::damage::Damage;
 use crate::engine::desk::Desk;
+use crate::engine::event::Expiry;
 use crate::engine::health::Part;
 use crate::engine::notices::notice;
 use crate::notifier::Batch;
@@ -33,7 +36,13 @@ pub(crate) struct OwnAlerts {
     pub(crate) desk: Arc<Desk>,
     pub(crate) alarms: Vec<watch::Receiver<Alarms>>,
     pub(crate) feeds: Vec<mpsc::Sender<Batch>>,
+    pub(crate) known: Known,
+}
+
+/// What was known at the start and is not told again.
+pub(crate) struct Known {
     pub(crate) damage: Damage,
+    pub(crate) expiry: Expiry,
 }
 
 struct Lasting {
@@ -50,6 +59,8 @@ impl OwnAlerts {
                 ("tianlu-store-away", self.store_away(), PATIENCE),
                 ("tianlu-no-input", self.no_input(), PATIENCE),
                 ("tianlu-damage", self.damage(), Duration::ZERO),
+                ("tianlu-letters-expired", self.letters_expired(), Duration::ZERO),
+                ("tianlu-devices-full", self.devices_full(), Duration::ZERO),
             ];
             for (rule, trouble, patience) in troubles {
                 self.follow((rule, patience), trouble, &mut lasting).await;
@@ -88,12 +99,31 @@ impl OwnAlerts {
         let now = Instant::now();
         let shared = &self.desk.shared;
         let passed_bytes = shared.damaged_bytes.load(Ordering::Relaxed);
-        self.damage.handle_passed(shared.cut().account.uplinks_lost, passed_bytes, now);
-        let Some((message, remedy)) = self.damage.poll_trouble(now) else {
+        self.known.damage.handle_passed(shared.cut().account.uplinks_lost, passed_bytes, now);
+        let Some((message, remedy)) = self.known.damage.poll_trouble(now) else {
             self.desk.health().clear(Part::Damage, "logs");
             return None;
         };
         self.desk.health().report(Part::Damage, "logs", message.clone(), remedy);
+        Some(message)
+    }
+
+    fn letters_expired(&mut self) -> Option<Text> {
+        let now = Instant::now();
+        self.known.expiry.handle_count(self.desk.shared.cut().account.letters_expired, now);
+        let count = self.known.expiry.poll(now)?;
+        Some(say("ingest.letters_expired", &[("count", &count)]))
+    }
+
+    /// Also noted in `/readyz`.
+    fn devices_full(&self) -> Option<Text> {
+        if !self.desk.shared.cut().is_full {
+            self.desk.health().clear(Part::Devices, "table");
+            return None;
+        }
+        let message = say("ingest.devices_full", &[("most", &Limits::DEVICES_MAX)]);
+        let remedy = say("ingest.devices_full.remedy", &[]);
+        self.desk.health().report(Part::Devices, "table", message.clone(), remedy);
         Some(message)
     }
 

@@ -21,11 +21,12 @@ use crate::engine::clock::JournalClock;
 use crate::engine::damage::{Damage, FoundDamage};
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
+use crate::engine::event::Expiry;
 use crate::engine::health::{Health, Part};
 use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
 use crate::engine::orders::{NotDurable, Order, Orders, Space};
-use crate::engine::own_alerts::OwnAlerts;
+use crate::engine::own_alerts::{Known, OwnAlerts};
 use crate::engine::recovery::{Recovered, recover};
 use crate::engine::settings::{Settings, StartError};
 use crate::engine::sinks::{self, OpenQueue, OpenStore};
@@ -130,6 +131,13 @@ impl Opened {
             store_reader,
         })
     }
+
+    /// Returns what is known of damage and of expired letters at the start.
+    fn known(&self) -> Known {
+        let account = self.pipeline.account();
+        let damage = Damage::known(account.uplinks_lost, self.damage);
+        Known { damage, expiry: Expiry::known(account.letters_expired) }
+    }
 }
 
 impl Service {
@@ -156,7 +164,7 @@ impl Service {
         let (uplinks, uplinks_taken) = mpsc::channel::<Batch>(BATCHES_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let recovered_at = recovered_at(&queues, &opened);
-        let damage = Damage::known(opened.pipeline.account().uplinks_lost, opened.damage);
+        let known = opened.known();
         let (journal_end, counts_from) = (opened.journal_end.clone(), opened.end.position);
         let bundles = Arc::clone(&opened.bundles);
         let shared = Arc::clone(&parts.shared);
@@ -186,7 +194,7 @@ impl Service {
             counts_from,
         });
         let feeds = sinks::start_notifiers(&settings.notifiers, queues, (&parts, &mut running))?;
-        let own = OwnAlerts { desk: Arc::clone(&desk), alarms: sources.alarms(), feeds, damage };
+        let own = OwnAlerts { desk: Arc::clone(&desk), alarms: sources.alarms(), feeds, known };
         running.push(tokio::spawn(own.run(sources_stop.clone())));
         let listener = sources.listens_on();
         let sources = sources.start(&parts, (uplinks, sources_stop));

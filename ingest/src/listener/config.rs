@@ -32,6 +32,8 @@ pub struct ListenerConfig {
     pub patterns: Vec<TopicPattern>,
     /// After how long without a message silence is an alarm; `None`: never.
     pub silence_after: Option<Duration>,
+    /// Whether silence counts before the first message: not where devices may all come another way.
+    pub silence_from_start: bool,
     /// Every other bound.
     pub limits: Limits,
 }
@@ -49,6 +51,7 @@ impl ListenerConfig {
             max_connections: 10_000,
             patterns,
             silence_after: None,
+            silence_from_start: true,
             limits: Limits::default(),
         }
     }

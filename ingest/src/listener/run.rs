@@ -28,7 +28,7 @@ use super::turn::Turn;
 use crate::meter;
 use crate::mqtt::handover::{Handover, Refused};
 use crate::mqtt::watchdog::Silence;
-use crate::source::{Alarms, Incoming, Intake, LinkState};
+use crate::source::{Acknowledge, Alarms, Incoming, Intake, LinkState};
 
 /// How often sessions are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -53,6 +53,8 @@ pub struct Listener {
 /// Notes what comes, and tells of silence.
 struct Ear {
     has_heard: Cell<bool>,
+    /// Whether anything is expected.
+    expects: Cell<bool>,
     silence: RefCell<Silence>,
     alarms: watch::Sender<Alarms>,
 }
@@ -62,10 +64,11 @@ impl Ear {
     fn listened(&self, passed: Duration) {
         let mut silence = self.silence.borrow_mut();
         let lasting = if self.has_heard.take() {
+            self.expects.set(true);
             silence.heard();
             None
         } else {
-            silence.listened(passed)
+            self.expects.get().then(|| silence.listened(passed)).flatten()
         };
         let told = lasting.map(|seconds| say("listener.silence", &[("seconds", &seconds)]));
         Alarms::set(&self.alarms, |alarms| &mut alarms.silence, told);
@@ -168,6 +171,7 @@ impl Listener {
         };
         let ear = Rc::new(Ear {
             has_heard: Cell::default(),
+            expects: Cell::new(self.config.silence_from_start),
             silence: RefCell::new(Silence::new(self.config.silence_after)),
             alarms: self.alarms,
         });
@@ -286,7 +290,10 @@ async fn keep_time(hub: &Rc<Hub>, ear: &Ear) {
     loop {
         tokio::time::sleep(SWEEP).await;
         hub.handle_timeout(now());
-        ear.listened(SWEEP);
+        // Devices that wait for room, or for the acknowledgement of what they sent, are not silent.
+        if hub.is_reading() && hub.acks.unacked() == 0 {
+            ear.listened(SWEEP);
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::source::Acknowledge;
 
 /// Bytes of a read from which on the stream is dense: some twenty messages.
 const DENSE_READ: usize = 4 << 10;
+/// Bytes a millisecond from which on it is a flood: some thirty messages.
+const FLOOD_PER_MILLI: u128 = 6 << 10;
 
 /// Pauses after a read that emptied the socket, where [`Rhythm`] says that it pays. Writes pass at once.
 pub(crate) struct Nap<S> {
@@ -24,30 +26,49 @@ pub(crate) struct Nap<S> {
     pause: Duration,
     sleep: Pin<Box<Sleep>>,
     napping: bool,
+    /// When the socket was last emptied, and the bytes read since.
+    emptied_at: Instant,
+    since: usize,
 }
 
 impl<S> Nap<S> {
-    /// `pause`: how long; zero never pauses. Of a dense stream a read pays for more, so it waits twice as long: each
-    /// read costs a batch, an fsync and a write of acknowledgements after it.
+    /// `pause`: how long; zero never pauses. Of a dense stream a read pays for more, so it waits twice as long, in a
+    /// flood four times: each read costs a batch, an fsync and a write of acknowledgements after it.
     pub(crate) fn new(inner: S, outlet: Arc<Outlet>, pause: Duration) -> Self {
         let rhythm = Rhythm::new(outlet.receive_maximum());
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { inner, outlet, rhythm, pause, sleep, napping: false }
+        let emptied_at = Instant::now();
+        Self { inner, outlet, rhythm, pause, sleep, napping: false, emptied_at, since: 0 }
     }
 
     fn after_read(&mut self, read: usize, room: usize) {
+        self.since += read;
         let emptied = read > 0 && read < room;
         if !emptied || self.pause.is_zero() {
             return;
         }
+        let now = Instant::now();
+        let passed = now.duration_since(std::mem::replace(&mut self.emptied_at, now));
+        let times = times(std::mem::take(&mut self.since), passed);
         let pause = self.rhythm.pause(self.outlet.unacked(), self.outlet.take_peak());
         self.outlet.learn(self.rhythm.window());
         if pause {
             self.outlet.paused();
-            let pause = if read >= DENSE_READ { self.pause * 2 } else { self.pause };
-            self.sleep.as_mut().reset(Instant::now() + pause);
+            self.sleep.as_mut().reset(now + self.pause * times);
             self.napping = true;
         }
+    }
+}
+
+/// Returns how many times as long a pause may be after so many bytes in so long. By the rate, not by the bytes alone:
+/// those grow with the pause, so that a flood which has passed would be taken for one still.
+fn times(bytes: usize, passed: Duration) -> u32 {
+    if bytes < DENSE_READ {
+        1
+    } else if bytes as u128 * 1_000_000 < FLOOD_PER_MILLI * passed.as_nanos() {
+        2
+    } else {
+        4
     }
 }
 
@@ -126,19 +147,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dense_stream_waits_twice_as_long() {
+    async fn a_denser_stream_waits_longer_as_long_as_it_is_so_dense() {
+        const MILLIS: usize = 6 << 10;
         let (mut near, mut far, _outlet) = pair(1000);
+        tokio::time::advance(Duration::from_millis(10)).await;
         let mut buf = vec![0; 1 << 16];
-        let began = Instant::now();
-        for bytes in [DENSE_READ, DENSE_READ - 1, 1] {
+        for (bytes, times) in [
+            (DENSE_READ - 1, 1),
+            (DENSE_READ, 2),
+            (4 * MILLIS, 4),
+            // Twice the bytes in twice the time would be one still; the byte read alone counts as well.
+            (8 * MILLIS - 2, 2),
+            (4 * MILLIS, 4),
+            (1, 1),
+        ] {
             far.write_all(&vec![7; bytes]).await.unwrap();
             assert_eq!(near.read(&mut buf).await.unwrap(), bytes);
+            let began = Instant::now();
+            far.write_all(b"x").await.unwrap();
+            assert_eq!(near.read(&mut buf[..1]).await.unwrap(), 1);
+            assert_eq!(began.elapsed(), PAUSE * times, "after {bytes} bytes");
         }
-        assert_eq!(
-            began.elapsed(),
-            PAUSE * 3,
-            "twice as long after the first, once after the second"
-        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -239,7 +239,9 @@ impl<'d> Session<'d> {
         let now = Instant::now();
         let passed = now.duration_since(self.ticked);
         self.ticked = now;
-        if self.subscribed && self.full.is_none() {
+        // While we owe acknowledgements the broker may hold the next message back: an outage of ours.
+        let owes = self.full.is_some() || self.desk.dialer.outlet.unacked() > 0;
+        if self.subscribed && !owes {
             let lasting = self.desk.silence.listened(passed);
             let silence =
                 lasting.map(|seconds| say("ingest.mqtt.silence", &[("seconds", &seconds)]));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
@@ -23,6 +24,19 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         .unwrap_or_else(|_| panic!("no {what} in 60 s"))
 }
 
+/// Returns a loopback port on which nobody listens; each call in a process another one. It lies below those that the
+/// kernel gives to connections, one of which could take it before the broker does, or while the broker is stopped.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // The range is this rig's alone (see `proof::place`); two processes begin apart.
+    let ports = (0..3_000).map(|_| {
+        let step = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
+        16_000 + u16::try_from(step % 3_000).unwrap()
+    });
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.into_iter().find(is_free).expect("a free loopback port from 16,000 on")
+}
+
 /// Mosquitto on a free port, with its data in a temporary folder.
 pub(crate) struct Broker {
     pub(crate) port: u16,
@@ -39,9 +53,8 @@ impl Broker {
             println!("skipped: {MOSQUITTO} is not installed");
             return None;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
-        let mut broker = Self { port, extra: String::new(), dir, child: None };
+        let mut broker = Self { port: free_port(), extra: String::new(), dir, child: None };
         broker.extra(extra);
         broker.resume();
         Some(broker)

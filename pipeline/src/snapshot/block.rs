@@ -6,7 +6,9 @@ use telemetry::hash::hash64;
 use super::SnapshotError;
 
 /// What every snapshot of this version begins with.
-pub(super) const MAGIC: &[u8; 5] = b"TLSN\x02";
+pub(super) const MAGIC: &[u8; 5] = b"TLSN\x03";
+/// And of the version before: each letter has its raw uplink itself.
+pub(super) const MAGIC_2: &[u8; 5] = b"TLSN\x02";
 /// A block ends with the first item that brings it to so many bytes.
 pub(super) const BLOCK_BYTES: usize = 128 << 10;
 /// Bytes before a body: kind, length, hash.

@@ -14,9 +14,10 @@ use rules::Alert;
 
 use super::block::{self, BLOCK_BYTES, Kind, MAGIC};
 use super::device::{self, Base};
-use super::{Common, SnapshotHead};
+use super::{Common, SnapshotHead, WrittenLetter};
 use crate::core::Pipeline;
 use crate::pack::put_number;
+use crate::record::Origin;
 use crate::shard::Shard;
 
 /// How far a copy has come.
@@ -37,8 +38,8 @@ pub struct Copying {
     /// Magic, head and common, until the first step.
     beginning: Vec<u8>,
     alerts: VecDeque<Arc<Alert>>,
-    /// Key of the last letter copied.
-    letter: Option<(u64, u32)>,
+    /// Key of the last letter copied, and its raw uplink.
+    letter: Option<((u64, u32), Arc<Origin>)>,
     /// By shard.
     shards: Vec<Devices>,
     /// The shard being copied, and the next of its devices.
@@ -152,10 +153,18 @@ impl Copying {
 
     fn letter(&mut self, pipeline: &Pipeline, out: &mut Vec<u8>) {
         // Letters set aside since the cut have a higher position.
-        match pipeline.letters.next_of_copy(self.letter, self.base.position) {
+        let key = self.letter.as_ref().map(|(key, _)| *key);
+        match pipeline.letters.next_of_copy(key, self.base.position) {
             Some(letter) => {
-                self.letter = Some(letter.key);
-                block::encode(letter, &mut self.block);
+                let before = self.letter.replace((letter.key, Arc::clone(&letter.origin)));
+                let shares = before.is_some_and(|(_, origin)| {
+                    Arc::ptr_eq(&origin, &letter.origin) || origin == letter.origin
+                });
+                let mut letter = letter.clone();
+                if shares {
+                    letter.origin = Arc::default();
+                }
+                block::encode(WrittenLetter { letter, shares }, &mut self.block);
                 self.end_block(out, BLOCK_BYTES);
             }
             None => self.enter(Kind::Devices, out),

@@ -3,14 +3,15 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::block::{Block, Kind, MAGIC, decode, decode_all};
+use super::block::{Block, Kind, MAGIC, MAGIC_2, decode, decode_all};
 use super::device::{self, Base, DEVICE_BYTES_MIN};
-use super::{Common, SnapshotError, SnapshotHead, first};
+use super::{Common, SnapshotError, SnapshotHead, WrittenLetter, first};
 use crate::config::ActiveConfig;
 use crate::core::{ConfigSource, Limits, Pipeline, shard_of};
 use crate::device::Device;
 use crate::letter::Letter;
 use crate::pack::take;
+use crate::record::Origin;
 use crate::shard::Shard;
 
 /// A snapshot whose devices are still to be read: each part alone, in any order, on any thread.
@@ -24,6 +25,10 @@ pub struct Restoring<'a> {
     /// Devices that are read already.
     strays: Vec<Device>,
     devices: u64,
+    /// The raw uplink of the last letter read.
+    origin: Option<Arc<Origin>>,
+    /// Letters are written as in the version before.
+    is_second: bool,
 }
 
 /// The devices of one shard.
@@ -42,7 +47,7 @@ impl Pipeline {
     ///
     /// [`SnapshotError::Unreadable`].
     pub fn read_snapshot_head(bytes: &[u8]) -> Result<SnapshotHead, SnapshotError> {
-        match bytes.strip_prefix(MAGIC) {
+        match after_magic(bytes) {
             Some(mut rest) => head_of(&mut rest),
             None => first::head(bytes).map(|(head, _)| head),
         }
@@ -66,6 +71,11 @@ impl Pipeline {
     }
 }
 
+/// Returns what follows the magic of this version, or of the one before.
+fn after_magic(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(MAGIC).or_else(|| bytes.strip_prefix(MAGIC_2))
+}
+
 fn head_of(rest: &mut &[u8]) -> Result<SnapshotHead, SnapshotError> {
     let block = Block::take(rest).filter(|block| block.kind == Kind::Head);
     decode(&mut block.ok_or(SnapshotError::Unreadable)?.body()?)
@@ -84,7 +94,8 @@ impl<'a> Restoring<'a> {
         configs: &dyn ConfigSource,
     ) -> Result<Self, SnapshotError> {
         let mut pipeline = Pipeline::new(shards, limits);
-        let (head, mut rest) = match bytes.strip_prefix(MAGIC) {
+        let in_blocks = after_magic(bytes);
+        let (head, mut rest) = match in_blocks {
             Some(mut rest) => (head_of(&mut rest)?, rest),
             None => first::head(bytes)?,
         };
@@ -95,9 +106,16 @@ impl<'a> Restoring<'a> {
         pipeline.position = head.position;
         pipeline.engine = head.engine;
         let base = Base { now: 0, position: head.position };
-        let mut restoring =
-            Self { pipeline, base, blocks: Vec::new(), strays: Vec::new(), devices: 0 };
-        if bytes.starts_with(MAGIC) {
+        let mut restoring = Self {
+            pipeline,
+            base,
+            blocks: Vec::new(),
+            strays: Vec::new(),
+            devices: 0,
+            origin: None,
+            is_second: bytes.starts_with(MAGIC_2),
+        };
+        if in_blocks.is_some() {
             restoring.read(&mut rest)?;
         } else {
             let body = first::read(&mut rest)?;
@@ -135,7 +153,14 @@ impl<'a> Restoring<'a> {
                 Ok(())
             }
             Kind::Alerts => decode_all(block.body()?, |alert| self.pipeline.alerts.list(alert)),
-            Kind::Letters => decode_all(block.body()?, |letter| self.letter(letter)),
+            Kind::Letters if self.is_second => {
+                decode_all(block.body()?, |letter| self.letter(letter))
+            }
+            Kind::Letters => {
+                let mut is_whole = true;
+                decode_all(block.body()?, |written| is_whole &= self.written_letter(written))?;
+                if is_whole { Ok(()) } else { Err(SnapshotError::Unreadable) }
+            }
             Kind::Devices => {
                 let shard = usize::from(block.shard().ok_or(SnapshotError::Unreadable)?);
                 if self.blocks.len() <= shard {
@@ -161,8 +186,22 @@ impl<'a> Restoring<'a> {
         self.base.now = common.now;
     }
 
+    /// Takes a letter; `false` where it shares the raw uplink of the one before, and there is none.
+    fn written_letter(&mut self, WrittenLetter { mut letter, shares }: WrittenLetter) -> bool {
+        if shares {
+            let Some(origin) = &self.origin else { return false };
+            letter.origin = Arc::clone(origin);
+        }
+        self.letter(letter);
+        true
+    }
+
     fn letter(&mut self, mut letter: Letter) {
-        share_origin(&mut letter, &self.pipeline);
+        // Written by an older version it has the bytes itself.
+        if let Some(before) = self.origin.take().filter(|before| *before == letter.origin) {
+            letter.origin = before;
+        }
+        self.origin = Some(Arc::clone(&letter.origin));
         self.pipeline.letters.add(letter);
     }
 
@@ -262,16 +301,5 @@ fn add(shard: &mut Shard, (hash, device): (u64, Device), config: Option<&Arc<Act
     if let Some(config) = config {
         shard.watch(config, at);
         shard.arm(config, at);
-    }
-}
-
-/// Letters of one uplink share its bytes again.
-fn share_origin(letter: &mut Letter, pipeline: &Pipeline) {
-    let before = letter.key.1.checked_sub(1).map(|number| format!("{}-{number}", letter.key.0));
-    let shared = before
-        .and_then(|id| pipeline.letters.get(&id))
-        .filter(|known| known.origin == letter.origin);
-    if let Some(known) = shared {
-        letter.origin = Arc::clone(&known.origin);
     }
 }

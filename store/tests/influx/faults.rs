@@ -17,12 +17,12 @@ async fn trouble_is_answered_by_waiting_as_long_as_the_store_asks() {
     let Some(server) = shared() else { return };
     server.bucket("trouble", 0);
     let dated =
-        "Date: Wed, 25 Nov 2026 18:54:34 GMT\r\nRetry-After: Wed, 25 Nov 2026 18:55:04 GMT\r\n";
+        "Date: Wed, 25 Nov 2026 18:54:34 GMT\r\nRetry-After: Wed, 25 Nov 2026 18:54:49 GMT\r\n";
     let after = |secs| Remedy::After(Duration::from_secs(secs));
     let cases = [
         (Act::Answer(429, "Retry-After: 7\r\n", ""), "busy", after(7)),
-        (Act::Answer(503, dated, ""), "busy", after(30)),
-        (Act::Answer(503, "Retry-After: 86400\r\n", ""), "busy", after(300)),
+        (Act::Answer(503, dated, ""), "busy", after(15)),
+        (Act::Answer(503, "Retry-After: 86400\r\n", ""), "busy", after(30)),
         (Act::Answer(429, "", ""), "busy", Remedy::Backoff),
         (
             Act::Answer(500, "", r#"{"code":"internal error","message":"engine"}"#),
@@ -37,7 +37,8 @@ async fn trouble_is_answered_by_waiting_as_long_as_the_store_asks() {
     let acts: Vec<_> = cases.iter().map(|(act, ..)| act.clone()).collect();
     let proxy = Proxy::start(server.address(), "", &acts).await;
     let mut setting = Setting::new(&proxy.url(), "trouble");
-    setting.options.request_timeout = Duration::from_millis(400);
+    // As long as the store may take to write on a slow disk; only `Hang` takes it all.
+    setting.options.request_timeout = Duration::from_secs(5);
     let (store, points) = (setting.open(), one("a"));
     for (act, code, remedy) in cases {
         let error = store.writer.write(&points).await.unwrap_err();
@@ -101,10 +102,12 @@ async fn a_probe_tells_what_is_wrong_in_time() {
 
     let proxy = Proxy::start(server.address(), "", &[]).await;
     proxy.to_everything(Act::Hang);
+    let store = Setting::new(&proxy.url(), "telemetry").open();
     let began = Instant::now();
-    let error = Setting::new(&proxy.url(), "telemetry").open().writer.probe().await.unwrap_err();
+    let error = store.writer.probe().await.unwrap_err();
     assert_eq!(error.code(), "timed_out");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // The probe's time, not that of a request; on a busy machine it is told later.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let gone = proxy.url();
     proxy.to_everything(Act::Answer(503, "", "starting"));
     assert_eq!(

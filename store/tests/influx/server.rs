@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The token of the first user.
@@ -51,8 +52,7 @@ impl Influxd {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut server = Self { binary, folder, address, at_end, watcher: None };
+        let mut server = Self { binary, folder, address: free_address(), at_end, watcher: None };
         server.run();
         server.set_up();
         Some(server)
@@ -214,6 +214,18 @@ impl Drop for Influxd {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Returns a loopback address on which nobody listens; each call in a process another one. Its port lies below those
+/// that the kernel gives to connections, one of which could take it before influxd does, or while influxd is killed.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // The range is these tests' alone (see `proof::place`); two processes begin apart.
+    let addresses = (0..500).map(|_| {
+        let step = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
+        SocketAddr::from(([127, 0, 0, 1], 19_500 + u16::try_from(step % 500).unwrap()))
+    });
+    addresses.into_iter().find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 fn id_of(answer: &str) -> String {

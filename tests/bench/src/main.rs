@@ -37,7 +37,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::load::Load;
 use crate::machine::Machine;
@@ -122,7 +121,7 @@ const HALF: f64 = 10_000.0;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    allow_files();
+    proof::slow_devices::allow_files();
     match &cli.part {
         Some(Part::Load(load)) => say(&serde_json::to_string(&load.run()).unwrap()),
         Some(Part::Null(null)) => match null.run() {
@@ -133,14 +132,6 @@ fn main() -> ExitCode {
         None => measure(&cli),
     }
     ExitCode::SUCCESS
-}
-
-/// Thousands of connections need as many file handles; children inherit the limit.
-fn allow_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let raised = setrlimit(Resource::Nofile, limit);
-    debug_assert!(raised.is_ok(), "a process may raise its limit up to the maximum: {raised:?}");
 }
 
 fn measure(cli: &Cli) {

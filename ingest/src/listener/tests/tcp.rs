@@ -142,14 +142,40 @@ async fn records_that_are_not_durable_end_the_connections_that_wait() {
 #[tokio::test]
 async fn silence_is_an_alarm_until_something_comes() {
     let mut running =
-        start(ListenerConfig { silence_after: Some(Duration::from_secs(1)), ..config() }).await;
+        start(ListenerConfig { silence_after: Some(Duration::from_secs(3)), ..config() }).await;
     let mut alarms = running.intake.alarms.clone();
     within(alarms.wait_for(|alarms| alarms.silence.is_some())).await.unwrap();
     let bytes = [three(connect3("c").into()), publish3("up/a", 1, 7)].concat();
-    let _stream = running.client(&bytes).await;
+    // Three seconds after the message the alarm is back: whoever looks then would miss its end.
+    let ended = async {
+        within(alarms.wait_for(|alarms| alarms.silence.is_none())).await.unwrap();
+    };
+    let published = async {
+        let stream = running.client(&bytes).await;
+        let batch = running.batch().await;
+        running.acknowledge(&batch);
+        stream
+    };
+    let ((), _stream) = tokio::join!(ended, published);
+}
+
+/// Where devices may all come over a broker, silence counts from the first that came to the listener.
+#[tokio::test]
+async fn a_listener_that_nobody_has_used_is_not_silent() {
+    let config = ListenerConfig {
+        silence_after: Some(Duration::from_secs(1)),
+        silence_from_start: false,
+        ..config()
+    };
+    let mut running = start(config).await;
+    let mut alarms = running.intake.alarms.clone();
+    let early = tokio::time::timeout(Duration::from_secs(3), alarms.changed()).await;
+    assert!(early.is_err(), "{early:?}");
+    let _stream =
+        running.client(&[three(connect3("c").into()), publish3("up/a", 1, 7)].concat()).await;
     let batch = running.batch().await;
     running.acknowledge(&batch);
-    within(alarms.wait_for(|alarms| alarms.silence.is_none())).await.unwrap();
+    within(alarms.wait_for(|alarms| alarms.silence.is_some())).await.unwrap();
 }
 
 /// A device that floods and never reads, one with half a packet and one that declares 268 MB keep nobody waiting.
@@ -176,14 +202,19 @@ async fn hostile_devices_disturb_no_other() {
     drop(half);
 }
 
-/// A full intake buffer stops reading; once there is room everything goes on, and nothing is lost or doubled.
+/// A full intake buffer stops reading; once there is room everything goes on, and nothing is lost or doubled. Devices
+/// that wait for it are not silent.
 #[tokio::test]
 async fn a_full_buffer_stops_reading_and_loses_nothing() {
     let limits = Limits { buffer_bytes: 4000, ..Limits::default() };
-    let mut running = start(ListenerConfig { limits, ..config() }).await;
+    let silence_after = Some(Duration::from_secs(1));
+    let mut running = start(ListenerConfig { limits, silence_after, ..config() }).await;
     let sent: Vec<u8> = (1..=300).flat_map(|id| publish3("up/a", 1, id)).collect();
     let stream = running.client(&[three(connect3("c").into()), sent].concat()).await;
     let (mut read, mut taken) = (stream, 0);
+    let mut alarms = running.intake.alarms.clone();
+    let early = tokio::time::timeout(Duration::from_secs(3), alarms.changed()).await;
+    assert!(early.is_err(), "{early:?}");
     while taken < 300 {
         let batch = running.batch().await;
         taken += batch.uplinks().len();
