@@ -383,7 +383,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("tianlu.toml");
             let text = format!(
-                "[[uplinks]]\ntopic = \"up/{{device}}\"\nprofile = \"{profile}\"\n[profiles]\ndirs = [{packs:?}]\n[devices]\nregistry = \"devices.csv\"\n[listener]\nbind = \"127.0.0.1:1884\"\n"
+                "[[uplinks]]\ntopic = \"up/{{device}}\"\nprofile = \"{profile}\"\n[profiles]\ndirs = [{packs:?}]\n[listener]\nbind = \"127.0.0.1:1884\"\n"
             );
             std::fs::write(&file, text).unwrap();
             std::fs::write(
