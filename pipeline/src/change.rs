@@ -28,8 +28,11 @@ struct Move {
 }
 
 impl Pipeline {
-    /// Makes a configuration the active one.
+    /// Makes a configuration the active one. The one that is active already, as at most starts, changes nothing.
     pub(crate) fn activate(&mut self, config: &Arc<ActiveConfig>, out: &mut OutboxRecord) {
+        if self.config.as_ref().is_some_and(|active| active.hash == config.hash) {
+            return;
+        }
         self.drop_snapshot();
         let old = self.config.replace(Arc::clone(config));
         let carried =
@@ -40,14 +43,17 @@ impl Pipeline {
                 move_device(device, config, &moves);
             }
         }
-        for place in self.devices_in_order() {
+        for place in self.in_order(Device::has_states) {
             self.carry_states(place, (config, &carried), out);
         }
         self.place_anew(config);
         self.add_registered(config);
-        for place in self.devices_in_order() {
-            self.watch(config, place);
-            self.arm(config, place);
+        for shard in &mut self.shards {
+            let devices = u32::try_from(shard.devices.len()).unwrap_or(u32::MAX);
+            for at in 0..devices {
+                shard.watch(config, at);
+                shard.arm(config, at);
+            }
         }
     }
 

@@ -287,14 +287,13 @@ impl Pipeline {
         self.shards.get(place.0)?.watching(place.1)
     }
 
-    /// Returns every device, ordered by tenant, name and measurement: an order that no shard count changes.
-    pub(crate) fn devices_in_order(&self) -> Vec<(usize, u32)> {
+    /// Returns the devices that are wanted, by tenant, name and measurement: an order that no shard count changes.
+    pub(crate) fn in_order(&self, is_wanted: impl Fn(&Device) -> bool) -> Vec<(usize, u32)> {
         let mut places = Vec::new();
         for (shard, held) in self.shards.iter().enumerate() {
+            let wanted = (0..).zip(&held.devices).filter(|(_, one)| is_wanted(one));
             places.extend(
-                (0..)
-                    .zip(&held.devices)
-                    .map(|(at, one)| (one.tenant(), one.name(), one.measurement, (shard, at))),
+                wanted.map(|(at, one)| (one.tenant(), one.name(), one.measurement, (shard, at))),
             );
         }
         places.sort_unstable();

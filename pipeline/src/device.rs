@@ -231,6 +231,11 @@ impl Device {
         }
     }
 
+    /// Returns whether the state of any rule is not normal.
+    pub(crate) fn has_states(&self) -> bool {
+        !self.states().is_empty()
+    }
+
     /// Returns whether a rule's state is kept, that is, not normal.
     pub(crate) fn has_state(&self, rule: u16) -> bool {
         self.states().binary_search_by_key(&rule, |(known, _)| *known).is_ok()

@@ -134,7 +134,7 @@ impl Pipeline {
     /// Returns every device, ordered by tenant and name.
     #[must_use]
     pub fn devices(&self) -> Vec<DeviceSummary> {
-        self.devices_in_order()
+        self.in_order(|_| true)
             .into_iter()
             .filter_map(|place| self.summary(self.device(place)?))
             .collect()
