@@ -110,7 +110,7 @@ impl Pipeline {
             }
         }
         for alert in ended {
-            self.emit(&alert, 0, out);
+            self.emit_or_wait(*alert, out);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The pipeline's state and its one way in: [`Pipeline::apply`].
 
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use rules::Alert;
 use telemetry::reading::Element;
 use telemetry::time::IngestTime;
 
@@ -111,6 +113,8 @@ pub struct Pipeline {
     pub(crate) account: Account,
     pub(crate) letters: Letters,
     pub(crate) alerts: AlertBook,
+    /// Alerts that have ended and are still to be told; at most those that stood when a configuration ended them.
+    pub(crate) untold: VecDeque<Alert>,
     pub(crate) clocks: Clocks,
     /// Journal time: the newest time of any record, nanoseconds.
     pub(crate) now: i64,
@@ -144,6 +148,7 @@ impl Pipeline {
             account: Account::default(),
             letters: Letters::new(limits.letters),
             alerts: AlertBook::default(),
+            untold: VecDeque::new(),
             clocks: Clocks::default(),
             now: i64::MIN,
             position: 0,
@@ -249,6 +254,7 @@ impl Pipeline {
         out.begin(self.journal_time());
         self.clocks.tick(tick);
         self.alerts.forget_before(self.now);
+        self.tell_waiting(out);
         self.judge_silence(out);
     }
 

@@ -152,6 +152,30 @@ impl Pipeline {
 
     /// Writes an alert transition to the results, the account and the list.
     pub(crate) fn emit(&mut self, alert: &Alert, element: u32, out: &mut OutboxRecord) {
+        self.note_transition(alert);
+        write(alert, element, out);
+    }
+
+    /// As [`Pipeline::emit`], where a record may have no room for all that ends at once: the others wait in order for
+    /// the next ticks.
+    pub(crate) fn emit_or_wait(&mut self, alert: Alert, out: &mut OutboxRecord) {
+        if self.untold.is_empty() && out.bytes().len() < RESULTS_UNTIL {
+            return self.emit(&alert, 0, out);
+        }
+        self.note_transition(&alert);
+        self.untold.push_back(alert);
+    }
+
+    /// Writes what waits, as far as there is room.
+    pub(crate) fn tell_waiting(&mut self, out: &mut OutboxRecord) {
+        while out.bytes().len() < RESULTS_UNTIL
+            && let Some(alert) = self.untold.pop_front()
+        {
+            write(&alert, 0, out);
+        }
+    }
+
+    fn note_transition(&mut self, alert: &Alert) {
         let (severity, state) =
             (severity_index(alert.severity), usize::from(alert.state == AlertState::Resolved));
         if let Some(count) =
@@ -160,10 +184,13 @@ impl Pipeline {
             *count += 1;
         }
         self.alerts.note(alert);
-        out.push_with(EntryKind::Alert, false, element, |bytes| {
-            bytes.extend_from_slice(alert.to_json_line().as_bytes());
-        });
     }
+}
+
+fn write(alert: &Alert, element: u32, out: &mut OutboxRecord) {
+    out.push_with(EntryKind::Alert, false, element, |bytes| {
+        bytes.extend_from_slice(alert.to_json_line().as_bytes());
+    });
 }
 
 /// Returns the place of a severity in [`crate::Account::alerts`].

@@ -28,7 +28,10 @@ mod device;
 mod first;
 mod restore;
 
+use std::collections::VecDeque;
+
 use bincode::{Decode, Encode};
+use rules::Alert;
 
 use crate::account::Account;
 use crate::clock::Clocks;
@@ -70,6 +73,22 @@ struct Common {
     account: Account,
     clocks: Clocks,
     now: i64,
+    /// Alerts that have ended and are still to be told.
+    untold: VecDeque<Alert>,
+}
+
+/// The same as the version before wrote it.
+#[derive(Debug, Decode)]
+struct SecondCommon {
+    account: Account,
+    clocks: Clocks,
+    now: i64,
+}
+
+impl From<SecondCommon> for Common {
+    fn from(SecondCommon { account, clocks, now }: SecondCommon) -> Self {
+        Self { account, clocks, now, untold: VecDeque::new() }
+    }
 }
 
 /// A dead letter as it stands in a snapshot.

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use pipeline::config::{Route, SourceFile, UnknownDevice};
 use pipeline::outbox::{Entries, EntryKind, OutboxRecord};
-use pipeline::record::{ConfigActivated, Record, Uplink};
-use pipeline::{ActiveConfig, Bundle, Head, Limits, Pipeline};
+use pipeline::record::{ConfigActivated, Record, Tick, Uplink};
+use pipeline::{ActiveConfig, Bundle, ConfigSource, Head, Limits, Pipeline};
 use telemetry::time::IngestTime;
 
 const START: i64 = 1_763_856_000_000_000_000;
@@ -31,11 +32,11 @@ path = "m"
 unit = "m3/m3"
 "#;
 
-fn results(profile: &str, topic: &str, payload: &[u8]) -> (OutboxRecord, Pipeline) {
-    let file = SourceFile { name: "gateway.toml".to_owned(), text: profile.to_owned() };
+fn config(profile: &str, rules: &[&str]) -> Arc<ActiveConfig> {
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
     let bundle = Bundle {
-        profiles: vec![file],
-        rules: Vec::new(),
+        profiles: vec![file("gateway.toml", profile)],
+        rules: rules.iter().map(|text| file("rule.toml", text)).collect(),
         registry: None,
         uplinks: vec![Route {
             topic: "{tenant}/{site}/{device}".to_owned(),
@@ -45,7 +46,20 @@ fn results(profile: &str, topic: &str, payload: &[u8]) -> (OutboxRecord, Pipelin
         identity_memory: 8,
         max_payload: vec![16 << 20],
     };
-    let config = ActiveConfig::build(&bundle).unwrap();
+    ActiveConfig::build(&bundle).unwrap()
+}
+
+/// Configurations by their hash.
+struct Configs(Vec<Arc<ActiveConfig>>);
+
+impl ConfigSource for Configs {
+    fn load(&self, hash: &str) -> Option<Arc<ActiveConfig>> {
+        self.0.iter().find(|config| config.hash == hash).cloned()
+    }
+}
+
+fn results(profile: &str, topic: &str, payload: &[u8]) -> (OutboxRecord, Pipeline) {
+    let config = config(profile, &[]);
     let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
     let mut out = OutboxRecord::default();
     let at = IngestTime::from_nanos(START);
@@ -120,4 +134,70 @@ fn results_that_no_segment_holds_are_set_aside() {
     // Each can be tried again.
     assert_eq!((pipeline.letters().len(), pipeline.account().letters_expired), (letters, 0));
     assert!(entries().zip(0..).all(|(entry, element)| entry.element == element));
+}
+
+/// Scenario: thirty thousand devices have an alert each when a configuration takes the rule away.
+/// Guarantees: each end is told once, in order, within what fits a segment; the same over a restart.
+#[test]
+fn ends_of_more_alerts_than_a_record_holds_come_with_the_next_ticks() {
+    const DEVICES: usize = 30_000;
+    let dry = "name = 'dry'\nscope = { domain = 'soil' }\nwhen = 'moisture < 0.5'\nclear = 'moisture > 0.6'\nseverity = 'yellow'\nmessage = { zh = '{device}', en = '{device}' }\n";
+    let [with, without] = [vec![dry], Vec::new()].map(|rules| config(BATCH, &rules));
+    let configs = Configs(vec![Arc::clone(&with), Arc::clone(&without)]);
+    let mut pipeline = Pipeline::new(NonZeroU16::MIN, Limits::default());
+    let (mut out, mut position) = (OutboxRecord::default(), 0);
+    let mut apply = |pipeline: &mut Pipeline, record: &Record<'_>| {
+        position += 1;
+        let ordinal =
+            pipeline.account().uplink_ordinal + u64::from(matches!(record, Record::Uplink(_)));
+        let (kind, bytes) = (record.kind().code(), record.encode());
+        pipeline.apply(Head { position, ordinal }, kind, &bytes, &configs, &mut out).unwrap();
+        assert!(out.bytes().len() < SEGMENT, "{}", out.bytes().len());
+        let entries = Entries::of(out.bytes()).into_iter().flatten();
+        let alerts = entries.filter(|entry| entry.kind == EntryKind::Alert);
+        alerts.map(|entry| entry.data.to_vec()).collect::<Vec<_>>()
+    };
+    let activated = |config: &ActiveConfig| {
+        Record::ConfigActivated(ConfigActivated { at_nanos: START, hash: config.hash.clone() })
+    };
+    apply(&mut pipeline, &activated(&with));
+    for from in (0..DEVICES).step_by(5_000) {
+        let elements: Vec<String> = (from..from + 5_000)
+            .map(|n| format!(r#"{{"d":"d{n:05}","ts":{},"m":0.3}}"#, START / 1_000_000_000))
+            .collect();
+        let payload = format!(r#"{{"readings":[{}]}}"#, elements.join(","));
+        let raised = apply(
+            &mut pipeline,
+            &Record::Uplink(Uplink {
+                source: 0,
+                received_at: IngestTime::from_nanos(START),
+                topic: "default/s1/g1",
+                payload: payload.as_bytes(),
+                full_len: payload.len() as u64,
+            }),
+        );
+        assert_eq!(raised.len(), 5_000);
+    }
+    let first = apply(&mut pipeline, &activated(&without));
+    assert!((1_000..DEVICES).contains(&first.len()), "{}", first.len());
+    let snapshot = pipeline.snapshot();
+    let restored =
+        Pipeline::restore(&snapshot, NonZeroU16::new(3).unwrap(), Limits::default(), &configs);
+    let mut told = [pipeline, restored.unwrap()].map(|mut pipeline| {
+        let mut told = first.clone();
+        for _ in 0..4 {
+            let tick = Tick { at_nanos: START, elapsed_ms: 1000, sources: Vec::new() };
+            told.extend(apply(&mut pipeline, &Record::Tick(tick)));
+        }
+        told
+    });
+    assert!(told[0] == told[1], "the same over a restart");
+    assert_eq!(told[0].len(), DEVICES);
+    assert!(told[0].is_sorted_by_key(|line| {
+        serde_json::from_slice::<serde_json::Value>(line).unwrap()["device"]
+            .as_str()
+            .map(str::to_owned)
+    }));
+    told[0].dedup();
+    assert_eq!(told[0].len(), DEVICES);
 }

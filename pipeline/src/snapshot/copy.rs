@@ -86,8 +86,8 @@ impl Copying {
         block::encode(pipeline.snapshot_head(), &mut body);
         block::put(&mut beginning, Kind::Head, &body);
         body.clear();
-        let clocks = pipeline.clocks.clone();
-        let common = Common { account: pipeline.account, clocks, now: pipeline.now };
+        let (clocks, untold) = (pipeline.clocks.clone(), pipeline.untold.clone());
+        let common = Common { account: pipeline.account, clocks, now: pipeline.now, untold };
         block::encode(common, &mut body);
         block::put(&mut beginning, Kind::Common, &body);
         body.clear();

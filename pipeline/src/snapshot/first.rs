@@ -7,7 +7,7 @@ use rules::{Alert, RuleState};
 use telemetry::reading::Value;
 
 use super::block::decode;
-use super::{Common, SnapshotError, SnapshotHead};
+use super::{Common, SecondCommon, SnapshotError, SnapshotHead};
 use crate::account::Account;
 use crate::clock::Clocks;
 use crate::device::{Device, NEVER, Names, Rare, Untimed};
@@ -86,7 +86,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<(SnapshotHead, &[u8]), SnapshotError>
 pub(super) fn read(rest: &mut &[u8]) -> Result<Body, SnapshotError> {
     let Written { account, alerts, clocks, now, letters, devices } = decode(rest)?;
     Ok(Body {
-        common: Common { account, clocks, now },
+        common: SecondCommon { account, clocks, now }.into(),
         alerts: alerts.resolved,
         letters,
         devices: devices.into_iter().map(WrittenDevice::carry_over).collect(),

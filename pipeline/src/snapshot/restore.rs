@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Kind, MAGIC, MAGIC_2, decode, decode_all};
 use super::device::{self, Base, DEVICE_BYTES_MIN};
-use super::{Common, SnapshotError, SnapshotHead, WrittenLetter, first};
+use super::{Common, SecondCommon, SnapshotError, SnapshotHead, WrittenLetter, first};
 use crate::config::ActiveConfig;
 use crate::core::{ConfigSource, Limits, Pipeline, shard_of};
 use crate::device::Device;
@@ -27,7 +27,7 @@ pub struct Restoring<'a> {
     devices: u64,
     /// The raw uplink of the last letter read.
     origin: Option<Arc<Origin>>,
-    /// Letters are written as in the version before.
+    /// Common and letters are written as in the version before.
     is_second: bool,
 }
 
@@ -148,7 +148,12 @@ impl<'a> Restoring<'a> {
         match block.kind {
             Kind::Head => Err(SnapshotError::Unreadable),
             Kind::Common => {
-                let common = decode(&mut block.body()?)?;
+                let mut body = block.body()?;
+                let common = if self.is_second {
+                    decode::<SecondCommon>(&mut body)?.into()
+                } else {
+                    decode(&mut body)?
+                };
                 self.common(common);
                 Ok(())
             }
@@ -183,6 +188,7 @@ impl<'a> Restoring<'a> {
         self.pipeline.account = common.account;
         self.pipeline.clocks = common.clocks;
         self.pipeline.now = common.now;
+        self.pipeline.untold = common.untold;
         self.base.now = common.now;
     }
 
