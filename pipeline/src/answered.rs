@@ -19,8 +19,8 @@ impl Pipeline {
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
         let config = self.config.clone();
         let mut sent = Sent::default();
-        let mut origin: Arc<Origin> = Arc::default();
-        for point in &rejected.points {
+        let mut shared: Arc<Origin> = Arc::default();
+        for (point, origin) in rejected.with_origins() {
             // After a crash between this record and its cursor the store refuses the same points again.
             if self.letters.has_point((point.position, point.index)) {
                 continue;
@@ -28,12 +28,11 @@ impl Pipeline {
             let reason = Reason::from_number(point.reason);
             self.account.store_dead.count(reason);
             let (tenant, device, is_batch) = match &config {
-                Some(config) => sent.whose(config, point),
+                Some(config) => sent.whose(config, point, origin),
                 None => ("", "", false),
             };
-            // Points of a batch bring the same uplink each.
-            if *origin != point.origin {
-                origin = Arc::new(point.origin.clone());
+            if *shared != *origin {
+                shared = Arc::new(origin.clone());
             }
             let letter = Letter {
                 key: self.next_letter_key(),
@@ -45,7 +44,7 @@ impl Pipeline {
                 detail: point.detail.clone(),
                 tenant: tenant.to_owned(),
                 device: device.to_owned(),
-                origin: Arc::clone(&origin),
+                origin: Arc::clone(&shared),
             };
             self.file(letter, (EntryKind::StoreLetter, false), out);
         }
@@ -85,26 +84,28 @@ impl Sent {
     fn whose<'a>(
         &'a mut self,
         config: &ActiveConfig,
-        point: &'a RejectedPoint,
+        point: &RejectedPoint,
+        origin: &'a Origin,
     ) -> (&'a str, &'a str, bool) {
-        let Some((routed, levels)) = config.route(&point.origin.topic) else {
+        let Some((routed, levels)) = config.route(&origin.topic) else {
             return ("", "", false);
         };
         let tenant = levels.tenant.unwrap_or(TENANT);
         let known = levels.device.and_then(|device| config.device(tenant, device));
         if self.position != Some(point.position) {
             let profile = config.profile(profile_for(config, known, routed));
-            *self = profile.map(|profile| Self::decode(profile, point)).unwrap_or_default();
+            let decoded = profile.map(|profile| Self::decode(profile, point.position, origin));
+            *self = decoded.unwrap_or_default();
         }
         let element = usize::try_from(point.element).unwrap_or(usize::MAX);
         let named = self.names.get(element).and_then(Option::as_deref);
         (tenant, named.or(levels.device).unwrap_or_default(), self.is_batch)
     }
 
-    fn decode(profile: &Profile, point: &RejectedPoint) -> Self {
-        let position = Some(point.position);
+    fn decode(profile: &Profile, position: u64, origin: &Origin) -> Self {
+        let position = Some(position);
         // Since it was taken in the profile may have become one that cannot read it.
-        let Ok(decoded) = decode(profile, &point.origin.payload) else {
+        let Ok(decoded) = decode(profile, &origin.payload) else {
             return Self { position, names: Vec::new(), is_batch: profile.batch.is_some() };
         };
         let name = |element| match element {

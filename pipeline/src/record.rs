@@ -176,8 +176,20 @@ pub struct RejectedPoint {
     pub reason: u8,
     /// What the store said.
     pub detail: String,
-    /// The uplink it came from.
+    /// The uplink it came from; empty where it is the same as that of the point before in this record.
     pub origin: Origin,
+}
+
+impl Rejected {
+    /// Returns the points, each with the uplink it came from.
+    pub fn with_origins(&self) -> impl Iterator<Item = (&RejectedPoint, &Origin)> {
+        self.points.iter().scan(None, |last: &mut Option<&Origin>, point| {
+            let is_same = last.is_some() && point.origin == Origin::default();
+            let origin = last.filter(|_| is_same).unwrap_or(&point.origin);
+            *last = Some(origin);
+            Some((point, origin))
+        })
+    }
 }
 
 /// The raw uplink behind a dead letter.

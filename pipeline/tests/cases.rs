@@ -211,7 +211,8 @@ impl Rig {
             element: index,
             reason: Reason::TypeConflict as u8,
             detail: "x".to_owned(),
-            origin: origin.clone(),
+            // Those of one uplink bring it once.
+            origin: if index == 0 { origin.clone() } else { Origin::default() },
         };
         let points = (0..count).map(point).collect();
         self.apply(&Record::Rejected(Rejected { at_nanos: self.at_nanos(), points }));

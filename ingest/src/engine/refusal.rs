@@ -13,6 +13,8 @@ use crate::engine::orders::Orders;
 
 /// Bytes of uplinks in one record of refusals, at least those of one.
 const REJECTED_BYTES: usize = 4 << 20;
+/// Bytes of a refusal beside its texts, at most.
+const POINT_BYTES: usize = 64;
 /// Pause before the journal is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -28,32 +30,50 @@ pub(crate) async fn refuse_all(
         return;
     }
     let origins = origins(orders, rejected).await;
-    let (mut points, mut bytes) = (Vec::new(), 0);
-    for rejected in rejected {
-        let position = rejected.key.position;
-        let Some(origin) = origins.get(&position).cloned() else {
+    for points in grouped(rejected, &origins, element) {
+        append(orders, points).await;
+    }
+}
+
+/// Returns the points by record. The first of an uplink brings all of it, and a record has a bound.
+fn grouped(
+    rejected: &[store::Rejected],
+    origins: &BTreeMap<u64, Origin>,
+    element: impl Fn(EntryKey) -> u32,
+) -> Vec<Vec<RejectedPoint>> {
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    for one in rejected {
+        let position = one.key.position;
+        let Some(origin) = origins.get(&position) else {
             tracing::error!(position, "the uplink of a refused point is not in the journal");
             continue;
         };
-        let more = origin.payload.len() + origin.topic.len() + rejected.detail.len();
-        // Each point brings its whole uplink, and a record has a bound.
-        if !points.is_empty() && bytes + more > REJECTED_BYTES {
-            append(orders, std::mem::take(&mut points)).await;
-            bytes = 0;
+        let own = POINT_BYTES + one.detail.len();
+        let raw = origin.payload.len() + origin.topic.len();
+        let last = records.last().and_then(|points: &Vec<RejectedPoint>| points.last());
+        let is_told =
+            last.is_some_and(|last| last.position == position) && bytes + own <= REJECTED_BYTES;
+        if is_told {
+            bytes += own;
+        } else if bytes + own + raw <= REJECTED_BYTES && last.is_some() {
+            bytes += own + raw;
+        } else {
+            records.push(Vec::new());
+            bytes = own + raw;
         }
-        bytes += more;
-        points.push(RejectedPoint {
+        let point = RejectedPoint {
             position,
-            index: rejected.key.index,
-            element: element(rejected.key),
-            reason: reason(rejected.reason) as u8,
-            detail: rejected.detail.to_string(),
-            origin,
-        });
+            index: one.key.index,
+            element: element(one.key),
+            reason: reason(one.reason) as u8,
+            detail: one.detail.to_string(),
+            origin: if is_told { Origin::default() } else { origin.clone() },
+        };
+        if let Some(points) = records.last_mut() {
+            points.push(point);
+        }
     }
-    if !points.is_empty() {
-        append(orders, points).await;
-    }
+    records
 }
 
 /// Appends one record of refusals, however long the journal's disk fails.
@@ -149,6 +169,41 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use telemetry::time::IngestTime;
+
+    /// Scenario: a store refuses points of large uplinks, many of one.
+    /// Guarantees: each record is within its bound but for one uplink, brings each uplink once, and no point is lost.
+    #[test]
+    fn points_of_one_uplink_bring_it_once() {
+        let origin = |at: i64| Origin {
+            received_at_nanos: at,
+            payload: vec![7; 3 << 20],
+            ..Origin::default()
+        };
+        let origins = BTreeMap::from([(1, origin(1)), (2, origin(2))]);
+        let refused = |position, count| {
+            (0..count).map(move |index| store::Rejected {
+                key: EntryKey { position, index },
+                reason: RejectReason::StoreRejected,
+                detail: "x".repeat(400).into(),
+            })
+        };
+        let rejected: Vec<_> = refused(1, 5_000).chain(refused(2, 3)).collect();
+        let records = grouped(&rejected, &origins, |key| key.index);
+        let mut seen = Vec::new();
+        for points in records {
+            let raw: usize = points.iter().map(|point| point.origin.payload.len()).sum();
+            let texts: usize = points.iter().map(|point| point.detail.len()).sum();
+            assert!(raw + texts <= REJECTED_BYTES, "{raw} + {texts}");
+            assert_eq!(points.first().unwrap().origin.payload.len(), 3 << 20);
+            let record = Rejected { at_nanos: 0, points };
+            for (point, origin) in record.with_origins() {
+                assert_eq!(u64::try_from(origin.received_at_nanos), Ok(point.position));
+                seen.push((point.position, point.index, point.element));
+            }
+        }
+        let key = |one: &store::Rejected| (one.key.position, one.key.index, one.key.index);
+        assert_eq!(seen, rejected.iter().map(key).collect::<Vec<_>>());
+    }
 
     /// Scenario: the uplink of a refused point was cut from the journal, as where a history has lost its cursor.
     /// Guarantees: it is not looked for for ever; the uplinks that are there are read.
