@@ -222,7 +222,12 @@ impl Bound {
         received_at: IngestTime,
     ) -> Option<Box<Alert>> {
         match &self.trigger {
-            BoundTrigger::NoData { .. } => state.resolve(at, received_at, None),
+            BoundTrigger::NoData { .. } => {
+                // One from before the silence says nothing of its end but that it came.
+                let began_at = state.alert().map_or(at, Alert::began_at);
+                let at = if at < began_at { received_at.as_event().max(began_at) } else { at };
+                state.resolve(at, received_at, None)
+            }
             BoundTrigger::Condition(_) => None,
         }
     }

@@ -75,6 +75,18 @@ impl EventTime {
     pub const fn as_ingest(self) -> IngestTime {
         IngestTime(self.0)
     }
+
+    /// Returns whether it stands for any time later than what 64 bits of nanoseconds hold (the year 2262).
+    #[must_use]
+    pub const fn is_beyond(self) -> bool {
+        self.0 == i64::MAX
+    }
+
+    /// Returns whether it stands for any time earlier than what 64 bits of nanoseconds hold (the year 1677).
+    #[must_use]
+    pub const fn is_before_all(self) -> bool {
+        self.0 == i64::MIN
+    }
 }
 
 fn nanos(wait: Duration) -> i64 {

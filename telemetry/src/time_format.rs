@@ -32,11 +32,13 @@ impl Zone {
     /// Finds a zone by its IANA name (`Asia/Shanghai`), as an offset (`+08:00`) or `UTC`.
     #[must_use]
     pub fn parse(name: &str, ambiguous: Ambiguous) -> Option<Self> {
-        // `EST5EDT,…` rules would parse too; a mistyped name must not become one.
-        let is_name = name.starts_with(['+', '-']) || !name.contains([',', '<']);
-        let zone =
-            DateTimeParser::new().parse_time_zone_with(&TimeZoneDatabase::bundled(), name).ok();
-        zone.filter(|_| is_name).map(|zone| Self { zone, ambiguous })
+        let zone = if name.starts_with(['+', '-']) {
+            DateTimeParser::new().parse_time_zone(name).ok()
+        } else {
+            // By the name alone: `UTC+8` is a rule of POSIX as well, and means eight hours west of Greenwich.
+            TimeZoneDatabase::bundled().get(name).ok()
+        };
+        zone.map(|zone| Self { zone, ambiguous })
     }
 
     /// Returns the instant of a local time. One that the clocks skipped is read as if they had not yet been set.

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use ingest::engine::service::Service;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use telemetry::problem::{Problem, chain};
+use telemetry::problem::Problem;
 use telemetry::text::{Lang, say};
 use telemetry::time::EventTime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 use crate::cli::{DemoArgs, GOOD};
 use crate::run::{block_on, fail, received};
-use crate::{check, out};
+use crate::{check, out, start_failure};
 
 use folder::{BegunWith, Folder};
 use scene::Scene;
@@ -113,7 +113,7 @@ async fn serve(args: &DemoArgs, folder: &Folder, scene: Scene, lang: Lang) -> Ex
     };
     let service = match Service::start(settings).await {
         Ok(service) => service,
-        Err(error) => return fail(&chain(&error), lang),
+        Err(error) => return start_failure::tell(&error, lang),
     };
     let (http, Some(mqtt)) = (service.http_address(), service.listener_address()) else {
         return fail("the listener has no address", lang);

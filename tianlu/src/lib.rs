@@ -30,3 +30,5 @@ pub mod replay;
 pub mod rule_commands;
 pub mod run;
 pub mod simulate;
+mod start_failure;
+mod text_file;

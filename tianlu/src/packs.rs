@@ -13,15 +13,19 @@ pub const PROFILES: [(&str, &str); 6] = [
 ];
 
 /// Names and texts of the rules.
-pub const RULES: [(&str, &str); 41] = [
+pub const RULES: [(&str, &str); 45] = [
+    ("rules/air/air-co-heavy.toml", include_str!("../../packs/rules/air/air-co-heavy.toml")),
     ("rules/air/air-co-light.toml", include_str!("../../packs/rules/air/air-co-light.toml")),
     ("rules/air/air-co-moderate.toml", include_str!("../../packs/rules/air/air-co-moderate.toml")),
+    ("rules/air/air-co-severe.toml", include_str!("../../packs/rules/air/air-co-severe.toml")),
     ("rules/air/air-no-data.toml", include_str!("../../packs/rules/air/air-no-data.toml")),
+    ("rules/air/air-no2-heavy.toml", include_str!("../../packs/rules/air/air-no2-heavy.toml")),
     ("rules/air/air-no2-light.toml", include_str!("../../packs/rules/air/air-no2-light.toml")),
     (
         "rules/air/air-no2-moderate.toml",
         include_str!("../../packs/rules/air/air-no2-moderate.toml"),
     ),
+    ("rules/air/air-no2-severe.toml", include_str!("../../packs/rules/air/air-no2-severe.toml")),
     ("rules/air/air-o3-heavy.toml", include_str!("../../packs/rules/air/air-o3-heavy.toml")),
     ("rules/air/air-o3-light.toml", include_str!("../../packs/rules/air/air-o3-light.toml")),
     ("rules/air/air-o3-moderate.toml", include_str!("../../packs/rules/air/air-o3-moderate.toml")),

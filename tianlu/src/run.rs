@@ -31,7 +31,7 @@ use crate::config::{
     Config, Layers, Listener, Mqtt, Notifier, NotifierTarget, Store, UnknownDevices,
 };
 use crate::load::{Loaded, SourceKind, load};
-use crate::{check, open_files, out};
+use crate::{check, open_files, out, start_failure};
 
 /// Input that stays away for less is never an alarm.
 const SILENCE_AFTER_MIN: Duration = Duration::from_mins(15);
@@ -89,7 +89,7 @@ async fn serve(settings: Settings, (file, layers): (&Path, &Layers), lang: Lang)
     let address = settings.http;
     let service = match Service::start(settings).await {
         Ok(service) => service,
-        Err(error) => return fail(&chain(&error), lang),
+        Err(error) => return start_failure::tell(&error, lang),
     };
     tracing::info!(http = %address, "tianlu runs");
     loop {

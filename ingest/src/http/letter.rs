@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt as _, try_unfold};
 use pipeline::Reason;
 use pipeline::letter::parse_letter_id;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::params::{Params, unknown_word};
@@ -148,10 +148,13 @@ pub(super) async fn redrive<D: Desk>(
 
 async fn asked(request: Request) -> Result<Asked, Problem> {
     let body = body::read(request, (&[JSON], "ingest.http.not_json_detail"), BODY_MAX).await?;
-    serde_json::from_slice(&body).map_err(|error| {
+    let value: Value = serde_json::from_slice(&body).map_err(|error| {
         let detail: &dyn Display = &error;
         Problem::bad("ingest.http.bad_json", &[("detail", detail)])
-    })
+    })?;
+    // A list would be read as an object's values in order, and an empty one as "all".
+    let asked = if value.is_object() { serde_json::from_value(value).ok() } else { None };
+    asked.ok_or_else(|| Problem::bad("ingest.http.redrive_body", &[]))
 }
 
 fn reason(word: &str) -> Result<Reason, Problem> {

@@ -84,7 +84,7 @@ async fn metrics_show_the_account() {
 /// A request that is wrong (method, path, body); its status, and words of its detail in Chinese and English.
 type Wrong = (&'static str, u16, [&'static str; 2]);
 
-const WRONGS: [Wrong; 20] = [
+const WRONGS: [Wrong; 23] = [
     ("GET /api/v1/nothing", 404, ["没有路径", "no path `/api/v1/nothing`"]),
     ("GET /page/none", 404, ["没有路径", "no path"]),
     ("POST /api/v1/alerts", 405, ["不支持方法 POST", "has no method POST"]),
@@ -104,8 +104,11 @@ const WRONGS: [Wrong; 20] = [
     (
         "POST /api/v1/deadletters/redrive {\"ids\":1}",
         400,
-        ["不可读", "cannot be read: unknown field"],
+        ["须为 JSON 对象", "must be a JSON object"],
     ),
+    ("POST /api/v1/deadletters/redrive []", 400, ["须为 JSON 对象", "must be a JSON object"]),
+    ("POST /api/v1/deadletters/redrive [\"malformed\"]", 400, ["须为", "must be"]),
+    ("POST /api/v1/deadletters/redrive null", 400, ["须为", "must be"]),
     ("POST /api/v1/deadletters/redrive {\"reason\":\"x\"}", 400, ["没有 “x”", "there is no `x`"]),
     ("POST /api/v1/deadletters/redrive {\"id\":\"x\"}", 400, ["死信编号", "not the id"]),
     ("GET /api/v1/live?sie=1", 400, ["未知参数 “sie”", "unknown parameter `sie`"]),

@@ -106,6 +106,27 @@ fn an_alert_of_silence_began_before_it_was_raised_even_with_a_device_ahead_of_ti
     assert_eq!((alert.value, alert.limit, alert.property), (0.0, 20.0, None));
 }
 
+/// A device sends what it had stored before it fell silent.
+#[test]
+fn a_silence_does_not_end_before_it_began() {
+    let rule = bound("no_data = \"2 intervals\"");
+    let second = |n: i64| n * 1_000_000_000;
+    for (began, said, came, ended) in
+        [(100, 40, 130, 130), (100, 110, 130, 110), (100, 100, 130, 100), (100, 40, 90, 100)]
+    {
+        let silence = Silence {
+            newest_at: EventTime::from_nanos(second(began)),
+            live_ms: 20_000,
+            now: IngestTime::from_nanos(second(120)),
+        };
+        let mut state = RuleState::default();
+        rule.judge_silence(&mut state, &silence, &SUBJECT).unwrap();
+        let [said, ended] = [said, ended].map(|at| EventTime::from_nanos(second(at)));
+        let alert = rule.heard(&mut state, said, IngestTime::from_nanos(second(came))).unwrap();
+        assert_eq!(alert.resolved_at(), Some(ended));
+    }
+}
+
 #[test]
 fn times_at_the_ends_of_the_scale_do_not_overflow() {
     let rule = bound("when = \"a > 1\"\non_delay = \"10s\"\noff_delay = \"10s\"");

@@ -360,7 +360,12 @@ impl Time<'_> {
         }
     }
 
+    /// Reads the time of a row; one that cannot be held is none.
     fn read(&self, record: &csv::StringRecord, step: i64) -> Option<EventTime> {
+        self.at(record, step).filter(|at| !at.is_beyond() && !at.is_before_all())
+    }
+
+    fn at(&self, record: &csv::StringRecord, step: i64) -> Option<EventTime> {
         match self {
             Self::Columns(columns, format) => match columns.as_slice() {
                 [only] => format.of_text(record.get(*only)?),

@@ -188,10 +188,10 @@ pub struct ReplayArgs {
     )]
     pub mapping: Option<PathBuf>,
     /// Folder of device profiles.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "journal")]
     pub profiles: Option<PathBuf>,
     /// The device registry.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "journal")]
     pub devices: Option<PathBuf>,
     /// Folder of rules.
     #[arg(long, value_name = "DIR")]

@@ -30,6 +30,11 @@ impl Parts {
     pub(super) fn brokers(&self) -> Vec<Broker> {
         self.mqtt.iter().filter_map(|(_, mqtt)| Some(mqtt.as_ref()?.broker.clone())).collect()
     }
+
+    /// Returns the address of the listener.
+    pub(super) fn listens_on(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(|(_, listener)| listener.bind)
+    }
 }
 
 pub(super) fn mqtt(mut section: Section, base: &Base) -> (Section, Option<Mqtt>) {

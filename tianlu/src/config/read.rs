@@ -19,6 +19,8 @@ use super::{ProfilesIn, broker, cross, outlets};
 pub(super) const DAY: Duration = Duration::from_hours(24);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+/// Both logs take a segment of 20 MiB each at once, for the largest payload there may be, and need room for another.
+const LOGS_MIN: u64 = 64 * MIB;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
@@ -59,7 +61,7 @@ pub(super) fn config(path: &Path, mut root: Section, profiles_in: ProfilesIn<'_>
         store: outlets::store(&mut root, &base),
         history: history(sub(&mut root, "history")),
         notifiers,
-        http: http(sub(&mut root, "http"), &base),
+        http: http(sub(&mut root, "http"), &base, parts.listens_on()),
         mqtt: parts.mqtt.into_iter().filter_map(|(_, mqtt)| mqtt).collect(),
         listener: parts.listener.map(|(_, listener)| listener),
         uplinks: parts.uplinks.into_iter().filter_map(|(_, uplink)| uplink).collect(),
@@ -75,9 +77,13 @@ pub(super) fn sub(root: &mut Section, key: &'static str) -> Section {
 }
 
 fn data(mut section: Section, base: &Base) -> Data {
+    let dir = base.join(&text_or(&mut section, "dir", "data"));
+    if dir.exists() && !dir.is_dir() {
+        fault(&section, "dir", "tianlu.data.no_folder", &[]);
+    }
     let data = Data {
-        dir: base.join(&text_or(&mut section, "dir", "data")),
-        max_bytes: size(&mut section, "max_bytes", 16 * MIB..=64 * TIB).unwrap_or(8 * GIB),
+        dir,
+        max_bytes: size(&mut section, "max_bytes", LOGS_MIN..=64 * TIB).unwrap_or(8 * GIB),
         keep: duration(&mut section, "keep", Duration::ZERO..=3650 * DAY).unwrap_or(DAY),
         commit_interval: duration(
             &mut section,
@@ -128,7 +134,8 @@ fn history(mut section: Section) -> History {
     History { retention }
 }
 
-fn http(mut section: Section, base: &Base) -> Http {
+/// `taken`: the address of the listener.
+fn http(mut section: Section, base: &Base, taken: Option<SocketAddr>) -> Http {
     let http = Http {
         listen: address(&mut section, "listen")
             .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
@@ -138,8 +145,19 @@ fn http(mut section: Section, base: &Base) -> Http {
     if !http.listen.ip().is_loopback() && !section.has("token_file") && !http.insecure {
         fault(&section, "listen", "tianlu.http.open", &[]);
     }
+    if taken.is_some_and(|taken| collide(taken, http.listen)) {
+        fault(&section, "listen", "tianlu.http.taken", &[]);
+    }
     section.finish();
     http
+}
+
+/// Returns whether only one of two addresses can be listened on; port 0 is any that is free.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same_host = one.ip() == other.ip()
+        || (one.is_ipv4() == other.is_ipv4()
+            && (one.ip().is_unspecified() || other.ip().is_unspecified()));
+    one.port() == other.port() && one.port() != 0 && is_same_host
 }
 
 /// Notes a problem by the name of its text; the remedy is the text `{name}.remedy`.

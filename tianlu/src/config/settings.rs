@@ -46,7 +46,7 @@ pub struct Data {
     /// Folder of journal, outbox, snapshots and small state. Default `data`.
     pub dir: PathBuf,
     /// Bytes that both logs may take together; when used up, intake blocks and the broker holds the
-    /// messages. 16 MiB..64 TiB, default 8 GiB. Too small: an outage of the store soon reaches the broker.
+    /// messages. 64 MiB..64 TiB, default 8 GiB. Too small: an outage of the store soon reaches the broker.
     pub max_bytes: u64,
     /// How long the journal is kept beyond need, where there is room. 0s..3650d, default 24h.
     pub keep: Duration,

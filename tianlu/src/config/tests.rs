@@ -248,7 +248,7 @@ fn mistakes_of_the_other_sections() {
         ),
         (
             format!("{LEAST}[data]\nmax_bytes = \"1 KiB\"\n"),
-            "tianlu.toml:14: data.max_bytes = \"1 KiB\": outside the allowed range 16 MiB..64 TiB -> choose a value from 16 MiB to 64 TiB",
+            "tianlu.toml:14: data.max_bytes = \"1 KiB\": outside the allowed range 64 MiB..64 TiB -> choose a value from 64 MiB to 64 TiB",
         ),
         (
             format!("{LEAST}[[notifiers]]\nkind = \"mqtt\"\ntopic = \"alerts/#\"\n"),

@@ -9,6 +9,7 @@ use telemetry::problem::Problem;
 use telemetry::text::say;
 
 use crate::config::Dirs;
+use crate::text_file::{self, TextError};
 
 /// Bounds the descent into folders of rules, which may hold links to themselves.
 const MOST_DEPTH: usize = 8;
@@ -56,7 +57,7 @@ pub(super) fn below(dirs: &Dirs, kind: SourceKind, base: &Path, problems: &Probl
         // Rules may be many, and stand in folders of folders.
         let depth = if kind == SourceKind::Rule { MOST_DEPTH } else { 0 };
         if let Err(error) = collect(dir, depth, &mut paths) {
-            note(dir, "tianlu.dir.unreadable", &error, problems);
+            note((dir, None), "tianlu.dir.unreadable", &error, problems);
         }
     }
     paths.sort();
@@ -101,27 +102,24 @@ pub(super) fn one(
 
 /// Reads the text of a file; notes why it cannot be read.
 pub(super) fn text(path: &Path, problems: &Problems) -> Option<String> {
-    let read = std::fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > MOST_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
+    match text_file::read(path, MOST_BYTES) {
+        Ok(text) => Some(text),
+        Err(TextError::Io(error)) => {
+            note((path, None), "tianlu.file.unreadable", &error, problems);
+            None
         }
-        std::fs::read_to_string(path)
-    });
-    match read {
-        // A byte-order mark is what Windows editors leave behind.
-        Ok(text) => Some(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned)),
-        Err(error) => {
-            note(path, "tianlu.file.unreadable", &error, problems);
+        Err(TextError::NotUtf8 { line }) => {
+            note((path, Some(line)), "tianlu.file.not_utf8", &"", problems);
             None
         }
     }
 }
 
-fn note(path: &Path, name: &str, error: &dyn Display, problems: &Problems) {
+fn note((path, line): (&Path, Option<u32>), name: &str, error: &dyn Display, problems: &Problems) {
     let args: [(&str, &dyn Display); 2] = [("path", &path.display()), ("error", error)];
     let (what, remedy) = (say(name, &args), say(&format!("{name}.remedy"), &args));
     let (file, key, value) = (path.display().to_string(), String::new(), String::new());
-    problems.add(Problem { file, line: None, key, value, what, remedy });
+    problems.add(Problem { file, line, key, value, what, remedy });
 }
 
 fn name(path: &Path, base: &Path) -> String {

@@ -8,6 +8,7 @@ use pipeline::config::{SourceFile, UnknownDevice};
 use telemetry::document::Problems;
 
 use crate::playback::fault::problem;
+use crate::text_file::{self, TextError};
 
 /// Bounds the descent into folders of rules, which may hold links to themselves.
 const DEPTH_MAX: usize = 8;
@@ -74,19 +75,15 @@ fn collect(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) -> io::Result<()> {
 /// Reads a text file; notes why it cannot be read.
 pub(super) fn text(path: &Path, problems: &Problems) -> Option<SourceFile> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        // A byte-order mark is what Windows editors leave behind.
-        Ok(text) => Some(SourceFile {
-            name,
-            text: text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(),
-        }),
-        Err(error) => {
-            problems.add(problem(
-                (&name, None),
-                "tianlu.playback.unreadable",
-                &[("error", &error)],
-            ));
-            None
+    let fault = match text_file::read(path, u64::MAX) {
+        Ok(text) => return Some(SourceFile { name, text }),
+        Err(TextError::Io(error)) => {
+            problem((&name, None), "tianlu.playback.unreadable", &[("error", &error)])
         }
-    }
+        Err(TextError::NotUtf8 { line }) => {
+            problem((&name, Some(line)), "tianlu.file.not_utf8", &[])
+        }
+    };
+    problems.add(fault);
+    None
 }

@@ -227,7 +227,9 @@ impl Reference {
         if way == Way::Sent
             && let Some(silent) = device.silent.take()
         {
-            out.push(Alert { resolved_at: Some(at), received_at, ..silent });
+            let came_at = received_at.max(silent.began_at);
+            let over_at = if at < silent.began_at { came_at } else { at };
+            out.push(Alert { resolved_at: Some(over_at), received_at, ..silent });
         }
     }
 

@@ -181,8 +181,18 @@ fn device_of(reading: &Reading) -> Option<Arc<str>> {
     reading.device.as_deref().map(Arc::from)
 }
 
-/// Returns a time that the mapping names: of entries of the object instead of columns, or by counting lines.
+/// Returns a time that the mapping names: of entries of the object instead of columns, or by counting lines. One that
+/// cannot be held is none.
 fn time(
+    source: &TimeSource,
+    row: u64,
+    entry: impl Fn(&str) -> Option<String>,
+) -> Option<EventTime> {
+    let at = named_time(source, row, entry);
+    at.filter(|at| !at.is_beyond() && !at.is_before_all())
+}
+
+fn named_time(
     source: &TimeSource,
     row: u64,
     entry: impl Fn(&str) -> Option<String>,

@@ -114,6 +114,12 @@ fn misfit(path: &Path, error: &OpenError) -> telemetry::problem::Problem {
     if let OpenError::NoColumn { column, near } = error {
         let place = (&*place, Some(1));
         return match near {
+            // The whole header as one column: it is separated by something else.
+            Some(near) if near.contains([',', ';', '\t', '|']) => {
+                let args: [(&str, &dyn std::fmt::Display); 2] =
+                    [("column", column), ("near", near)];
+                problem(place, "tianlu.replay.delimiter", &args)
+            }
             Some(near) => {
                 let args: [(&str, &dyn std::fmt::Display); 2] =
                     [("column", column), ("near", near)];
