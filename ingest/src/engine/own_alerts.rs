@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pipeline::Limits;
+use pipeline::{Account, Limits};
 use rules::{Alert, AlertState, Severity};
 use telemetry::text::{Text, say};
 use telemetry::time::IngestTime;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::engine::clock::wall_nanos;
-use crate::engine::damage::Damage;
+use crate::engine::damage::{Damage, FoundDamage};
 use crate::engine::desk::Desk;
 use crate::engine::event::Expiry;
 use crate::engine::health::Part;
@@ -41,8 +41,18 @@ pub(crate) struct OwnAlerts {
 
 /// What was known at the start and is not told again.
 pub(crate) struct Known {
-    pub(crate) damage: Damage,
-    pub(crate) expiry: Expiry,
+    damage: Damage,
+    expiry: Expiry,
+}
+
+impl Known {
+    /// Begins with what the newest snapshot counts, and what the opening of the logs found.
+    pub(crate) fn at_start(account: &Account, damage: FoundDamage) -> Self {
+        Self {
+            damage: Damage::known(account.uplinks_lost, damage),
+            expiry: Expiry::known(account.letters_expired),
+        }
+    }
 }
 
 struct Lasting {

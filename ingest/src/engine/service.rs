@@ -18,10 +18,9 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::ENGINE_VERSION;
 use crate::engine::bundles::Bundles;
 use crate::engine::clock::JournalClock;
-use crate::engine::damage::{Damage, FoundDamage};
+use crate::engine::damage::FoundDamage;
 use crate::engine::desk::Desk;
 use crate::engine::driver::{Driver, Question, Shared};
-use crate::engine::event::Expiry;
 use crate::engine::health::{Health, Part};
 use crate::engine::keeper::Kept;
 use crate::engine::layout::Layout;
@@ -131,13 +130,6 @@ impl Opened {
             store_reader,
         })
     }
-
-    /// Returns what is known of damage and of expired letters at the start.
-    fn known(&self) -> Known {
-        let account = self.pipeline.account();
-        let damage = Damage::known(account.uplinks_lost, self.damage);
-        Known { damage, expiry: Expiry::known(account.letters_expired) }
-    }
 }
 
 impl Service {
@@ -164,7 +156,7 @@ impl Service {
         let (uplinks, uplinks_taken) = mpsc::channel::<Batch>(BATCHES_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let recovered_at = recovered_at(&queues, &opened);
-        let known = opened.known();
+        let known = Known::at_start(opened.pipeline.account(), opened.damage);
         let (journal_end, counts_from) = (opened.journal_end.clone(), opened.end.position);
         let bundles = Arc::clone(&opened.bundles);
         let shared = Arc::clone(&parts.shared);
