@@ -21,3 +21,5 @@ pub mod meter;
 pub mod mqtt;
 pub mod notifier;
 pub mod source;
+#[cfg(test)]
+mod test_port;

@@ -19,7 +19,7 @@ impl Pipeline {
     pub(crate) fn take_rejected(&mut self, rejected: &Rejected, out: &mut OutboxRecord) {
         let config = self.config.clone();
         let mut sent = Sent::default();
-        let mut shared: Arc<Origin> = Arc::default();
+        let mut shared: Option<(u64, Arc<Origin>)> = None;
         for (point, origin) in rejected.with_origins() {
             // After a crash between this record and its cursor the store refuses the same points again.
             if self.letters.has_point((point.position, point.index)) {
@@ -31,9 +31,9 @@ impl Pipeline {
                 Some(config) => sent.whose(config, point, origin),
                 None => ("", "", false),
             };
-            if *shared != *origin {
-                shared = Arc::new(origin.clone());
-            }
+            let same = shared.take().filter(|(position, _)| *position == point.position);
+            let (_, origin) =
+                shared.insert(same.unwrap_or_else(|| (point.position, Arc::new(origin.clone()))));
             let letter = Letter {
                 key: self.next_letter_key(),
                 subject: Subject::Point,
@@ -44,7 +44,7 @@ impl Pipeline {
                 detail: point.detail.clone(),
                 tenant: tenant.to_owned(),
                 device: device.to_owned(),
-                origin: Arc::clone(&shared),
+                origin: Arc::clone(origin),
             };
             self.file(letter, (EntryKind::StoreLetter, false), out);
         }

@@ -87,6 +87,12 @@ impl EventTime {
     pub const fn is_before_all(self) -> bool {
         self.0 == i64::MIN
     }
+
+    /// Returns whether it is the time that was meant.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        !self.is_beyond() && !self.is_before_all()
+    }
 }
 
 fn nanos(wait: Duration) -> i64 {

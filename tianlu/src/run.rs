@@ -191,7 +191,7 @@ fn prepare(loaded: &Loaded) -> Result<Settings, Refused> {
         listener: config
             .listener
             .as_ref()
-            .map(|listener| listener_of(listener, loaded))
+            .map(|listener| listener_of(listener, config, silence_after))
             .transpose()?,
         store: store_of(config),
         notifiers: notifiers.collect::<Result<_, _>>().map_err(Refused::Failed)?,
@@ -227,14 +227,17 @@ fn store_of(config: &Config) -> StoreSettings {
 }
 
 /// The listener is the last of the sources.
-fn listener_of(listener: &Listener, loaded: &Loaded) -> Result<ListenerConfig, Refused> {
-    let config = &loaded.config;
+fn listener_of(
+    listener: &Listener,
+    config: &Config,
+    silence_after: Duration,
+) -> Result<ListenerConfig, Refused> {
     let source = u16::try_from(config.mqtt.len()).unwrap_or(u16::MAX);
     let patterns = config.uplinks.iter().map(|route| route.pattern.clone()).collect();
     let mut made = ListenerConfig::new(SourceId(source), listener.bind, patterns);
     made.credentials = device_credentials(config).map_err(Refused::Problems)?;
     made.max_connections = listener.max_connections;
-    made.silence_after = Some(silence_after(loaded));
+    made.silence_after = Some(silence_after);
     // Beside a broker nobody may have moved to it yet.
     made.silence_from_start = config.mqtt.is_empty();
     made.tls = listener.identity.as_ref().map(|(cert_file, key_file)| ServerTls {

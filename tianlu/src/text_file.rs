@@ -30,7 +30,8 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<String, TextError> {
         TextError::NotUtf8 { line: u32::try_from(before + 1).unwrap_or(u32::MAX) }
     })?;
     // A byte-order mark is what Windows editors leave behind.
-    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+    let marked = text.strip_prefix('\u{feff}').map(str::to_owned);
+    Ok(marked.unwrap_or(text))
 }
 
 #[cfg(test)]

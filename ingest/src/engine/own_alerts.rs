@@ -104,18 +104,12 @@ impl OwnAlerts {
         })
     }
 
-    /// Also noted in `/readyz`.
     fn damage(&mut self) -> Option<Text> {
         let now = Instant::now();
         let shared = &self.desk.shared;
         let passed_bytes = shared.damaged_bytes.load(Ordering::Relaxed);
         self.known.damage.handle_passed(shared.cut().account.uplinks_lost, passed_bytes, now);
-        let Some((message, remedy)) = self.known.damage.poll_trouble(now) else {
-            self.desk.health().clear(Part::Damage, "logs");
-            return None;
-        };
-        self.desk.health().report(Part::Damage, "logs", message.clone(), remedy);
-        Some(message)
+        self.noted((Part::Damage, "logs"), self.known.damage.poll_trouble(now))
     }
 
     fn letters_expired(&mut self) -> Option<Text> {
@@ -125,15 +119,22 @@ impl OwnAlerts {
         Some(say("ingest.letters_expired", &[("count", &count)]))
     }
 
-    /// Also noted in `/readyz`.
     fn devices_full(&self) -> Option<Text> {
-        if !self.desk.shared.cut().is_full {
-            self.desk.health().clear(Part::Devices, "table");
+        let trouble = || {
+            let message = say("ingest.devices_full", &[("most", &Limits::DEVICES_MAX)]);
+            (message, say("ingest.devices_full.remedy", &[]))
+        };
+        let is_full = self.desk.shared.cut().is_full;
+        self.noted((Part::Devices, "table"), is_full.then(trouble))
+    }
+
+    /// Notes a trouble and its remedy in `/readyz` as well, or that there is none; returns what is to be told.
+    fn noted(&self, (part, name): (Part, &str), trouble: Option<(Text, Text)>) -> Option<Text> {
+        let Some((message, remedy)) = trouble else {
+            self.desk.health().clear(part, name);
             return None;
-        }
-        let message = say("ingest.devices_full", &[("most", &Limits::DEVICES_MAX)]);
-        let remedy = say("ingest.devices_full.remedy", &[]);
-        self.desk.health().report(Part::Devices, "table", message.clone(), remedy);
+        };
+        self.desk.health().report(part, name, message.clone(), remedy);
         Some(message)
     }
 

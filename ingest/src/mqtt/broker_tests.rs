@@ -7,9 +7,10 @@ use std::time::Duration;
 use rumqttc::QoS;
 
 use super::oversize::KEPT;
-use super::test_rig::{Broker, Rig, free_port, in_both_protocols, number, numbered, within};
+use super::test_rig::{Broker, Rig, in_both_protocols, number, numbered, within};
 use super::{Credentials, Protocol, Secret};
 use crate::source::{LinkState, SourceId};
+use crate::test_port::free_port;
 
 in_both_protocols!(
     ten_thousand_messages_arrive_once_and_in_order,

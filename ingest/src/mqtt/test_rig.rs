@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
@@ -14,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::outlet::Outlet;
 use super::{Address, Consumer, MqttConfig, Protocol};
 use crate::source::{AckToken, Incoming, Intake, LinkState, SourceId};
+use crate::test_port::free_port;
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 
@@ -22,19 +22,6 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .unwrap_or_else(|_| panic!("no {what} in 60 s"))
-}
-
-/// Returns a loopback port on which nobody listens; each call in a process another one. It lies below those that the
-/// kernel gives to connections, one of which could take it before the broker does, or while the broker is stopped.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // The range is this rig's alone (see `proof::place`); two processes begin apart.
-    let ports = (0..3_000).map(|_| {
-        let step = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
-        16_000 + u16::try_from(step % 3_000).unwrap()
-    });
-    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.into_iter().find(is_free).expect("a free loopback port from 16,000 on")
 }
 
 /// Mosquitto on a free port, with its data in a temporary folder.

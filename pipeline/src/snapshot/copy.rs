@@ -157,9 +157,7 @@ impl Copying {
         match pipeline.letters.next_of_copy(key, self.base.position) {
             Some(letter) => {
                 let before = self.letter.replace((letter.key, Arc::clone(&letter.origin)));
-                let shares = before.is_some_and(|(_, origin)| {
-                    Arc::ptr_eq(&origin, &letter.origin) || origin == letter.origin
-                });
+                let shares = before.is_some_and(|(_, origin)| origin == letter.origin);
                 let mut letter = letter.clone();
                 if shares {
                     letter.origin = Arc::default();

@@ -362,7 +362,7 @@ impl Time<'_> {
 
     /// Reads the time of a row; one that cannot be held is none.
     fn read(&self, record: &csv::StringRecord, step: i64) -> Option<EventTime> {
-        self.at(record, step).filter(|at| !at.is_beyond() && !at.is_before_all())
+        self.at(record, step).filter(EventTime::is_held)
     }
 
     fn at(&self, record: &csv::StringRecord, step: i64) -> Option<EventTime> {

@@ -1,6 +1,5 @@
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use rumqttc::mqttbytes::v5::Publish;
@@ -11,6 +10,7 @@ use super::super::fake::T0;
 use super::super::{AlertState, Severity};
 use super::*;
 use crate::mqtt::Secret;
+use crate::test_port::free_port;
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 const BODY: &str = r#"{"id":"a1","state":"firing"}"#;
@@ -133,19 +133,6 @@ fn letter() -> Letter {
         accepted_at: T0,
         tries: 0,
     }
-}
-
-/// Returns a loopback port on which nobody listens; each call in a process another one. It lies below those that the
-/// kernel gives to connections, one of which could take it before the broker does, or while the broker is stopped.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // The range is these tests' alone (see `proof::place`); two processes begin apart.
-    let ports = (0..500).map(|_| {
-        let step = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
-        19_000 + u16::try_from(step % 500).unwrap()
-    });
-    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.into_iter().find(is_free).expect("a free loopback port from 19,000 on")
 }
 
 /// The real Mosquitto, started by the test.

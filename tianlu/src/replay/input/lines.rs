@@ -188,8 +188,7 @@ fn time(
     row: u64,
     entry: impl Fn(&str) -> Option<String>,
 ) -> Option<EventTime> {
-    let at = named_time(source, row, entry);
-    at.filter(|at| !at.is_beyond() && !at.is_before_all())
+    named_time(source, row, entry).filter(EventTime::is_held)
 }
 
 fn named_time(
